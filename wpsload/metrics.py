@@ -1,0 +1,87 @@
+"""The metric registry: what is measured, from which instant to which, and one measured sample."""
+
+from dataclasses import dataclass
+
+__all__ = [
+    "CONNECT",
+    "CONNECTION_LOST",
+    "CONNECT_PHASES",
+    "DELIVERY",
+    "ECHO",
+    "EVENT",
+    "JOIN_GROUP",
+    "LEAVE_GROUP",
+    "METRICS",
+    "SEND_TO_GROUP",
+    "Metric",
+    "Sample",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One measurement, as it is named in Locust's table and in every file.
+
+    `type` and `name` are Locust's request type and name; `meaning` says from which instant to
+    which it lasts.
+    """
+
+    type: str
+    name: str
+    meaning: str
+
+
+CONNECT = Metric(
+    "CONNECT",
+    "connect",
+    "start of connecting → `connected` message (PubSub) or the 101 response (simple)",
+)
+CONNECT_PHASES = {
+    phase: Metric("CONNECT", f"connect.{phase}", meaning)
+    for phase, meaning in {
+        "dns": "host name → addresses",
+        "tcp": "first connection attempt → TCP connection, a proxy's tunnel included",
+        "tls": "TLS handshake; 0 without TLS",
+        "upgrade": "HTTP upgrade request → 101 response",
+        "connected": "101 response → `connected` message; 0 for simple clients",
+    }.items()
+}
+CONNECTION_LOST = Metric(
+    "CONNECT", "connection.lost", "an open connection ended without our asking; untimed, a failure"
+)
+JOIN_GROUP = Metric("ACK", "joinGroup", "request written → ack received")
+LEAVE_GROUP = Metric("ACK", "leaveGroup", "request written → ack received")
+SEND_TO_GROUP = Metric("ACK", "sendToGroup", "request written → ack received")
+EVENT = Metric("ACK", "event", "request written → ack received")
+ECHO = Metric("ECHO", "message", "frame written → its echo received (simple client)")
+DELIVERY = Metric(
+    "DELIVERY", "group", "message written by its sender → received, once for every member"
+)
+
+METRICS: tuple[Metric, ...] = (
+    CONNECT,
+    *CONNECT_PHASES.values(),
+    CONNECTION_LOST,
+    JOIN_GROUP,
+    LEAVE_GROUP,
+    SEND_TO_GROUP,
+    EVENT,
+    ECHO,
+    DELIVERY,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measured operation.
+
+    `latency_ns` is None where there is no honest time: a lost connection, or a delivery whose
+    sender's clock cannot be compared with ours. `failure` is None for a success, otherwise a
+    short text that repeats for equal failures (`Forbidden`, `HTTP 401`, `closed 1008`, `Timeout`)
+    and never holds an id. `size_bytes` is the size of the WebSocket payload received.
+    """
+
+    metric: Metric
+    latency_ns: int | None
+    failure: str | None = None
+    size_bytes: int = 0

@@ -1,0 +1,1 @@
+"""A local stand-in of Azure Web PubSub: a process of its own, never patched by gevent."""

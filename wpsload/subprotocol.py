@@ -1,0 +1,453 @@
+"""The `json.webpubsub.azure.v1` messages and their encoding, both directions.
+
+Requests go from the client to the service, responses come back. A message is a frozen dataclass;
+`encode_*` gives the UTF-8 bytes of one text frame, `decode_*` reads them. Nothing here does I/O.
+
+Source: protocol reference, section 4; the Web PubSub JSON subprotocol reference of the service.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from wpsload.errors import LocalProtocolError, RemoteProtocolError
+
+__all__ = [
+    "JSON_V1",
+    "MAX_MESSAGE_BYTES",
+    "Ack",
+    "Connected",
+    "DataType",
+    "Disconnected",
+    "Event",
+    "GroupMessage",
+    "JoinGroup",
+    "LeaveGroup",
+    "Ping",
+    "Pong",
+    "Request",
+    "Response",
+    "SendToGroup",
+    "SequenceAck",
+    "ServerMessage",
+    "check_group",
+    "decode_request",
+    "decode_response",
+    "encode_request",
+    "encode_response",
+]
+
+JSON_V1 = "json.webpubsub.azure.v1"
+"""WebSocket subprotocol name of a PubSub client."""
+
+MAX_MESSAGE_BYTES = 1024 * 1024
+"""Largest message the service accepts, envelope included. Source: protocol reference, 8.1."""
+
+MAX_GROUP_CHARACTERS = 1024
+MAX_ACK_ID = 2**64 - 1
+_EVENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
+
+DataType = Literal["text", "json", "binary", "protobuf"]
+_DATA_TYPES: frozenset[str] = frozenset(("text", "json", "binary", "protobuf"))
+_BYTES_TYPES: frozenset[str] = frozenset(("binary", "protobuf"))
+
+
+@dataclass(frozen=True, slots=True)
+class JoinGroup:
+    """Ask to join `group`; answered by an ack if `ack_id` is given."""
+
+    group: str
+    ack_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveGroup:
+    """Ask to leave `group`; answered by an ack if `ack_id` is given."""
+
+    group: str
+    ack_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendToGroup:
+    """Publish `data` to `group`.
+
+    `data` is a str for `text`, bytes for `binary` and `protobuf`, any JSON value for `json`.
+    `no_echo` keeps the message from the sending connection.
+    """
+
+    group: str
+    data: Any
+    data_type: DataType = "json"
+    no_echo: bool = False
+    ack_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Send user event `event` upstream; `data` as in `SendToGroup`."""
+
+    event: str
+    data: Any
+    data_type: DataType = "json"
+    ack_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Ask for a `Pong`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceAck:
+    """Confirm all messages up to `sequence_id`; only reliable clients need it."""
+
+    sequence_id: int
+
+
+Request = JoinGroup | LeaveGroup | SendToGroup | Event | Ping | SequenceAck
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The answer to a request with an `ack_id`; `error` is the service's error name."""
+
+    ack_id: int
+    success: bool
+    error: str | None = None
+    error_message: str = ""
+
+    @property
+    def is_success(self) -> bool:
+        """True if the request is done: acknowledged, or known to be done already (`Duplicate`).
+
+        Source: protocol reference, 4.3; both official SDKs count `Duplicate` as a success.
+        """
+        return self.success or self.error == "Duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMessage:
+    """A message published to a group this client is in; `data` as in `SendToGroup`."""
+
+    group: str
+    data: Any
+    data_type: DataType
+    from_user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMessage:
+    """A message from the application server: REST, or the answer of an event handler."""
+
+    data: Any
+    data_type: DataType
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The first frame after the upgrade."""
+
+    connection_id: str
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The service is about to close the connection; `message` says why."""
+
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to a `Ping`."""
+
+
+Response = Ack | GroupMessage | ServerMessage | Connected | Disconnected | Pong
+
+
+def check_group(group: str) -> str:
+    """`group` itself, if the service accepts it as a group name.
+
+    Raises:
+        LocalProtocolError: if it is blank or longer than 1,024 characters.
+
+    Source: protocol reference, 1.3.
+    """
+    if not group.strip() or len(group) > MAX_GROUP_CHARACTERS:
+        raise LocalProtocolError(
+            f"{group[:40]!r} is not a group name",
+            hint="use 1 to 1,024 characters, not all of them spaces",
+        )
+    return group
+
+
+def _encode_data(data: Any, data_type: str) -> Any:
+    """`data` as it stands in the JSON envelope."""
+    if data_type in _BYTES_TYPES:
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise LocalProtocolError(f"{data_type} data is {type(data).__name__}, expected bytes")
+        return base64.b64encode(data).decode("ascii")
+    if data_type == "text" and not isinstance(data, str):
+        raise LocalProtocolError(f"text data is {type(data).__name__}, expected str")
+    if data_type not in _DATA_TYPES:
+        raise LocalProtocolError(
+            f"unknown data type {data_type!r}", hint="use text, json, binary or protobuf"
+        )
+    return data
+
+
+def _dump(message: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(message)
+    except orjson.JSONEncodeError as error:
+        raise LocalProtocolError(f"data cannot be written as JSON: {error}") from error
+
+
+def encode_request(request: Request) -> bytes:
+    """The text frame of a request; `ackId` comes last.
+
+    Raises:
+        LocalProtocolError: if the data does not fit its type or cannot be written as JSON.
+    """
+    message: dict[str, Any]
+    match request:
+        case SendToGroup():
+            message = {
+                "type": "sendToGroup",
+                "group": request.group,
+                "dataType": request.data_type,
+                "data": _encode_data(request.data, request.data_type),
+            }
+            if request.no_echo:
+                message["noEcho"] = True
+        case Event():
+            message = {
+                "type": "event",
+                "event": request.event,
+                "dataType": request.data_type,
+                "data": _encode_data(request.data, request.data_type),
+            }
+        case JoinGroup():
+            message = {"type": "joinGroup", "group": request.group}
+        case LeaveGroup():
+            message = {"type": "leaveGroup", "group": request.group}
+        case Ping():
+            return b'{"type":"ping"}'
+        case SequenceAck():
+            return _dump({"type": "sequenceAck", "sequenceId": request.sequence_id})
+    if request.ack_id is not None:
+        message["ackId"] = request.ack_id
+    return _dump(message)
+
+
+def encode_response(response: Response) -> bytes:
+    """The text frame of a response."""
+    message: dict[str, Any]
+    match response:
+        case Ack():
+            message = {"type": "ack", "ackId": response.ack_id, "success": response.success}
+            if not response.success:
+                message["error"] = {"name": response.error, "message": response.error_message}
+        case GroupMessage():
+            message = {
+                "type": "message",
+                "from": "group",
+                "group": response.group,
+                "dataType": response.data_type,
+                "data": _encode_data(response.data, response.data_type),
+            }
+            if response.from_user_id is not None:
+                message["fromUserId"] = response.from_user_id
+        case ServerMessage():
+            message = {
+                "type": "message",
+                "from": "server",
+                "dataType": response.data_type,
+                "data": _encode_data(response.data, response.data_type),
+            }
+        case Connected():
+            message = {
+                "type": "system",
+                "event": "connected",
+                "userId": response.user_id,
+                "connectionId": response.connection_id,
+            }
+        case Disconnected():
+            message = {"type": "system", "event": "disconnected", "message": response.message}
+        case Pong():
+            return b'{"type":"pong"}'
+    return _dump(message)
+
+
+def _load(frame: bytes) -> dict[str, Any]:
+    try:
+        message = orjson.loads(frame)
+    except orjson.JSONDecodeError as error:
+        raise RemoteProtocolError("frame is not JSON") from error
+    if not isinstance(message, dict):
+        raise RemoteProtocolError("frame is not a JSON object")
+    return message
+
+
+def _text_field(message: dict[str, Any], name: str) -> str:
+    value = message.get(name)
+    if not isinstance(value, str):
+        raise RemoteProtocolError(f"`{name}` is not a string")
+    return value
+
+
+def _integer_field(message: dict[str, Any], name: str) -> int:
+    value = message.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ACK_ID:
+        raise RemoteProtocolError(f"`{name}` is not an unsigned 64-bit integer")
+    return value
+
+
+def _decode_data(message: dict[str, Any]) -> tuple[Any, DataType]:
+    """The data and its type; an absent type means `json`. Source: protocol reference, 4.1."""
+    data_type = message.get("dataType", "json")
+    data = message.get("data")
+    if data_type == "json":
+        if data is None:
+            raise RemoteProtocolError("`data` is missing or null")
+        return data, "json"
+    if data_type == "text":
+        return _text_field(message, "data"), "text"
+    if data_type == "binary" or data_type == "protobuf":
+        try:
+            decoded = base64.b64decode(_text_field(message, "data"), validate=True)
+        except binascii.Error as error:
+            raise RemoteProtocolError("`data` is not base64") from error
+        return decoded, data_type
+    raise RemoteProtocolError("`dataType` is not text, json, binary or protobuf")
+
+
+def _decode_group(message: dict[str, Any]) -> str:
+    group = _text_field(message, "group")
+    try:
+        return check_group(group)
+    except LocalProtocolError as error:
+        raise RemoteProtocolError(error.message) from error
+
+
+def _decode_no_echo(message: dict[str, Any]) -> bool:
+    no_echo = message.get("noEcho", False)
+    if no_echo is None:
+        return False
+    if not isinstance(no_echo, bool):
+        raise RemoteProtocolError("`noEcho` is not a boolean")
+    return no_echo
+
+
+def _decode_event_name(message: dict[str, Any]) -> str:
+    event = _text_field(message, "event")
+    if not _EVENT_NAME.fullmatch(event):
+        raise RemoteProtocolError("`event` is not an event name")
+    return event
+
+
+def decode_request(frame: bytes) -> Request:
+    """Read one text frame of a client.
+
+    `type` is matched ignoring case; unknown properties are ignored.
+
+    Raises:
+        RemoteProtocolError: if the frame is not a valid request; `close_code` is 1007.
+
+    Source: protocol reference, 4.1 and 8.3.
+    """
+    message = _load(frame)
+    ack_id = _integer_field(message, "ackId") if message.get("ackId") is not None else None
+    match _text_field(message, "type").lower():
+        case "sendtogroup":
+            group = _decode_group(message)
+            data, data_type = _decode_data(message)
+            return SendToGroup(group, data, data_type, _decode_no_echo(message), ack_id)
+        case "event":
+            event = _decode_event_name(message)
+            data, data_type = _decode_data(message)
+            return Event(event, data, data_type, ack_id)
+        case "joingroup":
+            return JoinGroup(_decode_group(message), ack_id)
+        case "leavegroup":
+            return LeaveGroup(_decode_group(message), ack_id)
+        case "ping":
+            return Ping()
+        case "sequenceack":
+            sequence_id = message.get("sequenceId")
+            if isinstance(sequence_id, str) and sequence_id.isascii() and sequence_id.isdigit():
+                return SequenceAck(int(sequence_id))  # the docs show a string, the SDKs a number
+            return SequenceAck(_integer_field(message, "sequenceId"))
+        case _:
+            raise RemoteProtocolError("unknown request type")
+
+
+def _decode_ack(message: dict[str, Any]) -> Ack:
+    ack_id = _integer_field(message, "ackId")
+    success = message.get("success")
+    if not isinstance(success, bool):
+        raise RemoteProtocolError("`success` is not a boolean")
+    error = message.get("error")
+    if success or error is None:
+        return Ack(ack_id, success, None if success else "Unknown")
+    if not isinstance(error, dict):
+        raise RemoteProtocolError("`error` is not an object")
+    return Ack(ack_id, success, _text_field(error, "name"), str(error.get("message", "")))
+
+
+def _decode_message(message: dict[str, Any]) -> GroupMessage | ServerMessage:
+    data, data_type = _decode_data(message)
+    match message.get("from"):
+        case "group":
+            user_id = message.get("fromUserId")
+            return GroupMessage(
+                _text_field(message, "group"),
+                data,
+                data_type,
+                user_id if isinstance(user_id, str) else None,
+            )
+        case "server":
+            return ServerMessage(data, data_type)
+        case _:
+            raise RemoteProtocolError("`from` is not group or server")
+
+
+def _decode_system(message: dict[str, Any]) -> Connected | Disconnected | None:
+    match message.get("event"):
+        case "connected":
+            user_id = message.get("userId")
+            return Connected(
+                _text_field(message, "connectionId"), user_id if isinstance(user_id, str) else None
+            )
+        case "disconnected":
+            return Disconnected(str(message.get("message", "")))
+        case _:
+            return None
+
+
+def decode_response(frame: bytes) -> Response | None:
+    """Read one text frame of the service; None for a type that this release does not know.
+
+    Clients ignore unknown types, as the official SDKs do. Source: protocol reference, 8.5.
+
+    Raises:
+        RemoteProtocolError: if the frame is not a valid response.
+    """
+    message = _load(frame)
+    match _text_field(message, "type"):
+        case "ack":
+            return _decode_ack(message)
+        case "message":
+            return _decode_message(message)
+        case "system":
+            return _decode_system(message)
+        case "pong":
+            return Pong()
+        case _:
+            return None
