@@ -79,9 +79,12 @@ class Sample:
     sender's clock cannot be compared with ours. `failure` is None for a success, otherwise a
     short text that repeats for equal failures (`Forbidden`, `HTTP 401`, `closed 1008`, `Timeout`)
     and never holds an id. `size_bytes` is the size of the WebSocket payload received.
+    `is_answered` is False where the service gave no answer at all (timeout, lost connection), so
+    that acks can be counted apart from failures.
     """
 
     metric: Metric
     latency_ns: int | None
     failure: str | None = None
     size_bytes: int = 0
+    is_answered: bool = True

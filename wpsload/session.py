@@ -1,0 +1,311 @@
+"""One logical client, without I/O: what to send, what arrived, which answer belongs to what.
+
+A session outlives its connections. Each time the transport is up it goes once around the circle::
+
+    CLOSED ──opening()──► CONNECTING ──ready──► OPEN ──closing()──► CLOSING ──lost()──► CLOSED
+
+`ready` is the `connected` message for a PubSub client and the 101 response for a simple one, which
+is told nothing else. `lost()` leads to CLOSED from everywhere. Requests are only made while OPEN.
+
+Bytes to write come out of the request methods, frames that were read go into `receive`, and time
+comes in as an argument: the same session serves any transport. What happened comes back as events,
+each with the `Sample` it amounts to. Answers are matched by ackId (PubSub) or by the stamp in the
+payload (simple), never by order.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from wpsload import payload
+from wpsload.errors import LocalProtocolError, RemoteProtocolError
+from wpsload.metrics import (
+    DELIVERY,
+    ECHO,
+    EVENT,
+    JOIN_GROUP,
+    LEAVE_GROUP,
+    SEND_TO_GROUP,
+    Metric,
+    Sample,
+)
+from wpsload.subprotocol import (
+    JSON_V1,
+    Ack,
+    Connected,
+    DataType,
+    Event,
+    GroupMessage,
+    JoinGroup,
+    LeaveGroup,
+    SendToGroup,
+    ServerMessage,
+    check_group,
+    decode_response,
+    encode_request,
+)
+
+__all__ = [
+    "TRANSITIONS",
+    "Answered",
+    "Arrived",
+    "Happened",
+    "Message",
+    "PubSubSession",
+    "Ready",
+    "SimpleSession",
+    "State",
+]
+
+
+class State(enum.Enum):
+    """Where a session stands; see the circle above."""
+
+    CLOSED = "closed"
+    CONNECTING = "connecting"
+    OPEN = "open"
+    CLOSING = "closing"
+
+
+TRANSITIONS: dict[tuple[State, str], State] = {
+    (State.CLOSED, "opening"): State.CONNECTING,
+    (State.CONNECTING, "ready"): State.OPEN,
+    (State.CONNECTING, "lost"): State.CLOSED,
+    (State.OPEN, "closing"): State.CLOSING,
+    (State.OPEN, "lost"): State.CLOSED,
+    (State.CLOSING, "lost"): State.CLOSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message for the scenario.
+
+    `group` is None unless it came through a group. `data` is a str for `text`, bytes for `binary`
+    and `protobuf`, any JSON value for `json`.
+    """
+
+    data: Any
+    data_type: DataType
+    group: str | None = None
+    from_user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The session is open."""
+
+    connection_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The request or frame known as `key` has its answer; `sample` is its round trip."""
+
+    key: int
+    ack: Ack
+    sample: Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message arrived; `sample` is its delivery, None for what is not measured."""
+
+    message: Message
+    sample: Sample | None
+
+
+Happened = Ready | Answered | Arrived
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    metric: Metric
+    sent_ns: int
+    group: str | None = None
+
+
+class _Session:
+    """What both kinds of client share: the state, and the answers still due."""
+
+    subprotocol: str | None = None
+
+    def __init__(self, *, clock: str) -> None:
+        self.state = State.CLOSED
+        self._clock = clock
+        self._pending: dict[int, _Pending] = {}
+
+    @property
+    def pending_count(self) -> int:
+        """Answers that are still due."""
+        return len(self._pending)
+
+    def opening(self) -> None:
+        """The transport starts to connect."""
+        self._move("opening")
+
+    def closing(self) -> None:
+        """We are about to send our close frame; nothing may be sent after it."""
+        self._move("closing")
+
+    def lost(self, failure: str) -> list[Answered]:
+        """The transport is gone: every answer still due is a failure of that text."""
+        self._move("lost")
+        return [self._failed(key, failure) for key in list(self._pending)]
+
+    def expire(self, key: int, failure: str = "Timeout") -> Answered | None:
+        """Give up waiting for `key`; None if it was answered meanwhile."""
+        return self._failed(key, failure) if key in self._pending else None
+
+    def _failed(self, key: int, failure: str) -> Answered:
+        pending = self._pending.pop(key)
+        sample = Sample(pending.metric, None, failure, is_answered=False)
+        return Answered(key, Ack(key, success=False, error=failure), sample)
+
+    def _move(self, trigger: str) -> None:
+        try:
+            self.state = TRANSITIONS[self.state, trigger]
+        except KeyError:
+            raise LocalProtocolError(f"session is {self.state.value}, cannot {trigger}") from None
+
+    def _require_open(self) -> None:
+        if self.state is not State.OPEN:
+            raise LocalProtocolError(f"session is {self.state.value}, cannot send")
+
+
+class PubSubSession(_Session):
+    """A client that speaks `json.webpubsub.azure.v1`.
+
+    Args:
+        clock: name of the clock that `sent_ns` and `now_ns` are read from, see `payload`.
+    """
+
+    subprotocol = JSON_V1
+
+    def __init__(self, *, clock: str) -> None:
+        super().__init__(clock=clock)
+        self._next_ack_id = 1  # never reset, as in the official clients: protocol reference, 8.5
+        self._groups: set[str] = set()
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """Groups joined so far, to be joined again on a new connection."""
+        return frozenset(self._groups)
+
+    def join(self, group: str, *, sent_ns: int) -> tuple[int, bytes]:
+        """The frame that asks to join `group`, and the ackId it is known by."""
+        ack_id = self._expect(_Pending(JOIN_GROUP, sent_ns, check_group(group)))
+        return ack_id, encode_request(JoinGroup(group, ack_id))
+
+    def leave(self, group: str, *, sent_ns: int) -> tuple[int, bytes]:
+        """The frame that asks to leave `group`, and the ackId it is known by."""
+        ack_id = self._expect(_Pending(LEAVE_GROUP, sent_ns, check_group(group)))
+        return ack_id, encode_request(LeaveGroup(group, ack_id))
+
+    def send_to_group(
+        self, group: str, data: Any, data_type: DataType, *, no_echo: bool, sent_ns: int
+    ) -> tuple[int, bytes]:
+        """The frame that publishes `data`, and the ackId it is known by.
+
+        Raises:
+            LocalProtocolError: if the data does not fit its type, or the group is no group name.
+        """
+        request = SendToGroup(check_group(group), data, data_type, no_echo, self._next_ack_id)
+        frame = encode_request(request)  # before anything is expected: it may refuse
+        return self._expect(_Pending(SEND_TO_GROUP, sent_ns)), frame
+
+    def send_event(
+        self, event: str, data: Any, data_type: DataType, *, sent_ns: int
+    ) -> tuple[int, bytes]:
+        """The frame that sends a user event upstream, and the ackId it is known by.
+
+        Raises:
+            LocalProtocolError: if the data does not fit its type.
+        """
+        frame = encode_request(Event(event, data, data_type, self._next_ack_id))
+        return self._expect(_Pending(EVENT, sent_ns)), frame
+
+    def receive(self, frame: bytes, *, is_text: bool, now_ns: int) -> tuple[Happened, ...]:
+        """What one WebSocket message means; empty if it means nothing to us.
+
+        Raises:
+            RemoteProtocolError: if it is not a valid response of the service.
+        """
+        if not is_text:
+            raise RemoteProtocolError("binary frame on a text subprotocol", close_code=1003)
+        match decode_response(frame):
+            case Ack() as ack:
+                return self._acknowledge(ack, len(frame), now_ns)
+            case GroupMessage() as message:
+                latency_ns = payload.latency_ns(
+                    payload.read(message.data), clock=self._clock, now_ns=now_ns
+                )
+                arrived = Message(
+                    message.data, message.data_type, message.group, message.from_user_id
+                )
+                return (Arrived(arrived, Sample(DELIVERY, latency_ns, size_bytes=len(frame))),)
+            case ServerMessage() as message:
+                return (Arrived(Message(message.data, message.data_type), None),)
+            case Connected(connection_id) if self.state is State.CONNECTING:
+                self._move("ready")
+                return (Ready(connection_id),)
+            case _:
+                return ()  # the close frame that follows `disconnected` says the same with a code
+
+    def _expect(self, pending: _Pending) -> int:
+        self._require_open()
+        ack_id = self._next_ack_id
+        self._next_ack_id += 1
+        self._pending[ack_id] = pending
+        return ack_id
+
+    def _acknowledge(self, ack: Ack, size_bytes: int, now_ns: int) -> tuple[Answered, ...]:
+        pending = self._pending.pop(ack.ack_id, None)
+        if pending is None:
+            return ()  # its time was up, and it is counted as such
+        if ack.is_success and pending.group is not None:
+            if pending.metric is JOIN_GROUP:
+                self._groups.add(pending.group)
+            else:
+                self._groups.discard(pending.group)
+        failure = None if ack.is_success else ack.error
+        sample = Sample(pending.metric, now_ns - pending.sent_ns, failure, size_bytes)
+        return (Answered(ack.ack_id, ack, sample),)
+
+
+class SimpleSession(_Session):
+    """A plain WebSocket client: each frame is a `message` event for the application server.
+
+    An echo is known by the send time in its payload, which is made unique within the session.
+    """
+
+    def __init__(self, *, clock: str) -> None:
+        super().__init__(clock=clock)
+        self._last_sent_ns = 0
+
+    def upgraded(self) -> Ready:
+        """The 101 response is in, and nothing else will be said."""
+        self._move("ready")
+        return Ready(None)
+
+    def echo(self, size_bytes: int, data_type: DataType, *, sent_ns: int) -> tuple[int, bytes]:
+        """A stamped frame whose echo is expected, and the key it is known by."""
+        self._require_open()
+        key = max(sent_ns, self._last_sent_ns + 1)
+        self._last_sent_ns = key
+        data = payload.stamp(
+            payload.Stamp(self._clock, key), size_bytes=size_bytes, data_type=data_type
+        )
+        self._pending[key] = _Pending(ECHO, sent_ns)
+        return key, data.encode("ascii") if isinstance(data, str) else data
+
+    def receive(self, frame: bytes, *, is_text: bool, now_ns: int) -> tuple[Happened, ...]:
+        """What one WebSocket message means: a message, and the echo of a frame of ours if it is."""
+        data: str | bytes = frame.decode("utf-8") if is_text else frame
+        arrived = Arrived(Message(data, "text" if is_text else "binary"), None)
+        stamp = payload.read(data)
+        pending = self._pending.pop(stamp.sent_ns, None) if stamp is not None else None
+        if stamp is None or pending is None:
+            return (arrived,)
+        sample = Sample(ECHO, now_ns - pending.sent_ns, size_bytes=len(frame))
+        return (Answered(stamp.sent_ns, Ack(stamp.sent_ns, success=True), sample), arrived)
