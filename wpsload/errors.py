@@ -7,8 +7,7 @@
     ├── ProtocolError
     │   ├── LocalProtocolError  the scenario asked for what the protocol forbids
     │   └── RemoteProtocolError the peer sent what the protocol forbids; carries a close code
-    ├── ConnectError            connecting failed: phase, HTTP status if there was one
-    └── ConnectionClosed        the connection ended: code, reason
+    └── ConnectError            connecting failed: phase, HTTP status if there was one
 
 Before and after the load errors are raised. During the load an expected failure is an outcome of
 a `wpsload.metrics.Sample`, grouped by a short stable text.
@@ -17,7 +16,6 @@ a `wpsload.metrics.Sample`, grouped by a short stable text.
 __all__ = [
     "ConfigError",
     "ConnectError",
-    "ConnectionClosed",
     "LocalProtocolError",
     "ProtocolError",
     "RemoteProtocolError",
@@ -83,12 +81,3 @@ class ConnectError(WpsloadError):
         self.outcome = outcome
         self.phase = phase
         self.status = status
-
-
-class ConnectionClosed(WpsloadError):
-    """The connection ended with WebSocket close `code` (1006 if no close frame came)."""
-
-    def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(f"connection closed {code}")
-        self.code = code
-        self.reason = reason

@@ -153,9 +153,9 @@ class _Session:
         self._move("lost")
         return [self._failed(key, failure) for key in list(self._pending)]
 
-    def expire(self, key: int, failure: str = "Timeout") -> Answered | None:
-        """Give up waiting for `key`; None if it was answered meanwhile."""
-        return self._failed(key, failure) if key in self._pending else None
+    def expire(self, key: int) -> Answered:
+        """Give up waiting for the answer known by `key`; one that comes later is ignored."""
+        return self._failed(key, "Timeout")
 
     def _failed(self, key: int, failure: str) -> Answered:
         pending = self._pending.pop(key)

@@ -319,7 +319,7 @@ def _decode_data(message: dict[str, Any]) -> tuple[Any, DataType]:
         return data, "json"
     if data_type == "text":
         return _text_field(message, "data"), "text"
-    if data_type == "binary" or data_type == "protobuf":
+    if data_type in ("binary", "protobuf"):
         try:
             decoded = base64.b64decode(_text_field(message, "data"), validate=True)
         except binascii.Error as error:

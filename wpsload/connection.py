@@ -1,0 +1,312 @@
+"""One client of the service over websocket-client: kept open, read, and drained at the end.
+
+A connection owns a session and moves bytes for it. Its users see only what is here: wait until it
+is open, make a request and wait for the answer, close. How many greenlets or sockets that takes
+is nobody's business, so that another engine can take its place.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gevent
+import websocket
+from gevent.event import AsyncResult, Event
+
+from wpsload.dialing import Dialed, dial
+from wpsload.errors import ConnectError, LocalProtocolError, RemoteProtocolError
+from wpsload.metrics import CONNECT, CONNECT_PHASES, CONNECTION_LOST, Sample
+from wpsload.session import Answered, Arrived, Message, PubSubSession, Ready, SimpleSession, State
+from wpsload.subprotocol import Ack
+
+__all__ = ["Address", "Connection", "Limits", "Observer", "back_off_s"]
+
+_BACK_OFF_START_S = 0.5
+_BACK_OFF_LIMIT_S = 15.0
+_NORMAL_CLOSURE = 1000
+_PROTOCOL_ERROR = 1002
+_NO_STATUS = 1005
+_ABNORMAL_CLOSURE = 1006
+
+
+class Observer(Protocol):
+    """Where a connection tells what happened."""
+
+    def record(self, sample: Sample) -> None:
+        """One measured operation is over."""
+
+    def count(self, name: str, amount: int) -> None:
+        """`amount` more of `name`: `opened`, `closed`, `sent`, `sent_bytes`, `received_bytes`."""
+
+    def message(self, message: Message) -> None:
+        """A message for the scenario; must not wait for anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to connect, and the headers to send. Holds a token: never print it."""
+
+    url: str
+    headers: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return "Address(***)"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait, in seconds: to connect, for an ack, and for answers due at the end."""
+
+    connect_timeout_s: float = 10.0
+    ack_timeout_s: float = 30.0
+    drain_s: float = 5.0
+
+
+def back_off_s(attempt: int, random_ratio: float) -> float:
+    """Seconds to wait before connection attempt number `attempt` (1 is the first repeated one).
+
+    Doubles up to 15 s. `random_ratio`, from 0 to 1, spreads clients that failed together over the
+    second half of that time, so that they do not come back together.
+    """
+    doublings = min(attempt - 1, 10)
+    longest_s = min(_BACK_OFF_LIMIT_S, _BACK_OFF_START_S * float(2**doublings))
+    return longest_s * (0.5 + random_ratio / 2)
+
+
+class Connection:
+    """A client that connects, reconnects after a drop, and closes with code 1000.
+
+    Args:
+        session: the protocol; simple or PubSub.
+        address: gives the address for each attempt to connect; may raise `ConnectError`.
+        observer: told of every sample, count and message.
+        clock_ns: the clock of all times.
+    """
+
+    def __init__(
+        self,
+        session: PubSubSession | SimpleSession,
+        *,
+        address: Callable[[], Address],
+        observer: Observer,
+        limits: Limits,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self._session = session
+        self._address = address
+        self._observer = observer
+        self._limits = limits
+        self._clock_ns = clock_ns
+        self._websocket: Any = None
+        self._answers: dict[int, AsyncResult[Ack]] = {}
+        self._is_open = Event()
+        self._is_idle = Event()
+        self._is_stopping = False
+        self._is_torn = False
+        self._greenlet = gevent.Greenlet(self._run)
+
+    def start(self) -> None:
+        """Connect, and stay connected until `close`."""
+        self._greenlet.start()
+
+    def wait_open(self) -> None:
+        """Return when the connection is open, however many attempts it takes."""
+        self._is_open.wait()
+
+    def request(self, make: Callable[[int], tuple[int, bytes]], *, is_text: bool = True) -> Ack:
+        """Write a request and wait for its answer.
+
+        `make` is a request method of the session: it takes the time of writing in ns and gives
+        the key of the answer and the frame. An answer that does not come is an `Ack` whose error
+        is `Timeout` or says how the connection closed.
+
+        Raises:
+            LocalProtocolError: if called from `on_message`, which the answer would wait behind.
+        """
+        if gevent.getcurrent() is self._greenlet:
+            raise LocalProtocolError(
+                "on_message waits for an answer that can only arrive after it",
+                hint="keep the message and answer it from a task, or use a verb that does not wait",
+            )
+        self._is_open.wait()
+        key, frame = make(self._clock_ns())
+        answer: AsyncResult[Ack] = AsyncResult()
+        self._answers[key] = answer
+        self._write(frame, is_text=is_text)
+        if (ack := answer.wait(self._limits.ack_timeout_s)) is None:
+            expired = self._session.expire(key)
+            self._answered(expired)
+            ack = expired.ack
+        return ack
+
+    def send(self, frame: bytes, *, is_text: bool) -> None:
+        """Write a frame that has no answer; waits until the connection is open."""
+        self._is_open.wait()
+        self._write(frame, is_text=is_text)
+
+    def close(self) -> None:
+        """Wait for the answers that are due, then close with code 1000.
+
+        `drain_s` bounds the wait for the answers and once more the closing handshake. What the
+        service sends until it answers the close is still received and counted.
+        """
+        self._is_stopping = True
+        if self._session.state is State.OPEN and not self._is_torn:
+            if self._session.pending_count:
+                self._is_idle.clear()
+                self._is_idle.wait(self._limits.drain_s)
+            self._close_handshake()
+        self._greenlet.kill()
+
+    def _close_handshake(self) -> None:
+        if self._session.state is not State.OPEN:
+            return  # the connection went away while we waited
+        self._session.closing()
+        gevent.with_timeout(self._limits.drain_s, self._say_goodbye, timeout_value=None)
+
+    def _say_goodbye(self) -> None:
+        self._send_close(_NORMAL_CLOSURE)
+        self._greenlet.join()
+
+    def _run(self) -> None:
+        attempt = 0
+        while not self._is_stopping:
+            was_open = self._connect_and_read()
+            if self._is_stopping:
+                return
+            attempt = 1 if was_open else attempt + 1
+            gevent.sleep(back_off_s(attempt, random.random()))  # noqa: S311  # spread, not secrecy
+
+    def _connect_and_read(self) -> bool:
+        """One connection from dialing to its end; True if it was open in between."""
+        failure = "stopped"
+        dialed: Dialed | None = None
+        self._session.opening()
+        try:
+            dialed = self._dial()
+            failure = self._read(dialed)
+        except ConnectError as error:
+            failure = error.outcome
+        finally:
+            was_open = self._is_open.is_set()
+            self._is_open.clear()
+            self._disconnect(dialed)
+            self._ended(failure, was_open=was_open)
+        return was_open
+
+    def _dial(self) -> Dialed:
+        address = self._address()
+        return dial(
+            address.url,
+            subprotocol=self._session.subprotocol,
+            headers=address.headers,
+            timeout_s=self._limits.connect_timeout_s,
+            clock_ns=self._clock_ns,
+        )
+
+    def _read(self, dialed: Dialed) -> str:
+        """Read until the connection ends; how it ended."""
+        self._websocket = dialed.websocket
+        try:
+            if isinstance(self._session, SimpleSession):
+                self._session.upgraded()
+                self._opened(dialed)
+            while True:
+                opcode, frame = self._websocket.recv_data_frame(control_frame=True)
+                now_ns = self._clock_ns()
+                if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
+                    self._observer.count("received_bytes", len(frame.data))
+                    is_text = opcode == websocket.ABNF.OPCODE_TEXT
+                    for event in self._session.receive(frame.data, is_text=is_text, now_ns=now_ns):
+                        self._happened(event, dialed)
+                elif opcode == websocket.ABNF.OPCODE_CLOSE:
+                    return f"closed {_close_code(frame.data)}"
+        except websocket.WebSocketTimeoutException:
+            return "timeout (connected)"
+        except (websocket.WebSocketConnectionClosedException, OSError):
+            return f"closed {_ABNORMAL_CLOSURE}"
+        except RemoteProtocolError as error:
+            self._send_close(error.close_code)
+            return "protocol error"
+        except websocket.WebSocketException:
+            self._send_close(_PROTOCOL_ERROR)
+            return "protocol error"
+
+    def _happened(self, event: Ready | Answered | Arrived, dialed: Dialed) -> None:
+        match event:
+            case Answered():
+                self._answered(event)
+            case Arrived(message, sample):
+                if sample is not None:
+                    self._observer.record(sample)
+                self._observer.message(message)
+            case Ready():
+                self._opened(dialed)
+
+    def _opened(self, dialed: Dialed) -> None:
+        now_ns = dialed.upgraded_ns
+        if isinstance(self._session, PubSubSession):
+            now_ns = self._clock_ns()
+        phases_ns = {**dialed.phases_ns, "connected": now_ns - dialed.upgraded_ns}
+        self._observer.record(Sample(CONNECT, now_ns - dialed.started_ns))
+        for phase, duration_ns in phases_ns.items():
+            self._observer.record(Sample(CONNECT_PHASES[phase], duration_ns))
+        self._observer.count("opened", 1)
+        dialed.websocket.settimeout(None)
+        if isinstance(self._session, PubSubSession):
+            for group in sorted(self._session.groups):
+                _, frame = self._session.join(group, sent_ns=self._clock_ns())
+                self._write(frame, is_text=True)
+        self._is_open.set()
+
+    def _answered(self, answered: Answered) -> None:
+        self._observer.record(answered.sample)
+        if (answer := self._answers.pop(answered.key, None)) is not None:
+            answer.set(answered.ack)
+        if not self._session.pending_count:
+            self._is_idle.set()
+
+    def _ended(self, failure: str, *, was_open: bool) -> None:
+        """The connection is gone: tell everyone who waited, and count what was not asked for."""
+        is_clean = self._session.state is State.CLOSING
+        for answered in self._session.lost("unanswered at stop" if is_clean else failure):
+            self._answered(answered)
+        self._is_idle.set()
+        if was_open:
+            self._observer.count("closed", 1)
+            if not is_clean:
+                self._observer.record(Sample(CONNECTION_LOST, None, failure, is_answered=False))
+        elif not self._is_stopping:
+            self._observer.record(Sample(CONNECT, None, failure, is_answered=False))
+
+    def _write(self, frame: bytes, *, is_text: bool) -> None:
+        opcode = websocket.ABNF.OPCODE_TEXT if is_text else websocket.ABNF.OPCODE_BINARY
+        try:
+            self._websocket.send(frame, opcode)
+        except (OSError, websocket.WebSocketException):
+            self._websocket.abort()  # the reader sees the end, and fails what is unanswered
+        except BaseException:
+            self._is_torn = True  # stopped within a frame: nothing sensible can follow it
+            raise
+        else:
+            self._observer.count("sent", 1)
+            self._observer.count("sent_bytes", len(frame))
+
+    def _send_close(self, code: int) -> None:
+        try:
+            self._websocket.send_close(code)
+        except (OSError, websocket.WebSocketException):
+            self._websocket.abort()
+
+    def _disconnect(self, dialed: Dialed | None) -> None:
+        if dialed is not None:
+            sock = dialed.websocket.sock
+            dialed.websocket.shutdown()
+            if sock is not None:
+                sock.close()
+
+
+def _close_code(data: bytes) -> int:
+    """The code of a close frame's payload. Source: RFC 6455, 7.1.5."""
+    return int.from_bytes(data[:2], "big") if len(data) >= 2 else _NO_STATUS
