@@ -1,11 +1,22 @@
 """The `wpsload` command line. Each command imports what it needs when it runs."""
 
+import json
+import os
 import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wpsload import __version__
-from wpsload.errors import WpsloadError
+from wpsload.errors import ConfigError, WpsloadError
+from wpsload.standin.command import serve
+
+if TYPE_CHECKING:
+    from wpsload.tokens import ClientUrl
 
 __all__ = ["cli", "main"]
 
@@ -19,6 +30,200 @@ def cli() -> None:
 
     Load itself is a Locust run: locust -f locustfiles/pubsub.py
     """
+
+
+cli.add_command(serve)
+
+_HUB = click.option(
+    "--hub",
+    envvar="WPS_HUB",
+    show_envvar=True,
+    default="load",
+    show_default=True,
+    help="Hub that the clients connect to.",
+)
+_TTL = click.option(
+    "--ttl",
+    default="60m",
+    show_default=True,
+    metavar="DURATION",
+    help="Lifetime, such as 90s, 60m or 1h30m.",
+)
+_ROLES = click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    metavar="ROLE",
+    help="Role to grant, such as webpubsub.sendToGroup; repeatable.",
+)
+_GROUPS = click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    metavar="GROUP",
+    help="Group that the client is in from the start; repeatable.",
+)
+
+
+@cli.command()
+@click.option("--user-id", metavar="ID", help="User id of the client; anonymous if not given.")
+@_TTL
+@_ROLES
+@_GROUPS
+@_HUB
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object with its parts.")
+def url(
+    user_id: str | None,
+    ttl: str,
+    roles: tuple[str, ...],
+    groups: tuple[str, ...],
+    hub: str,
+    as_json: bool,
+) -> None:
+    """Print one client URL, as the portal's generator does.
+
+    The access key is read from WPS_CONNECTION_STRING. Without --role the
+    client can receive, but neither join groups nor send to them.
+    """
+    client = next(_mint([user_id], hub=hub, ttl=ttl, roles=roles, groups=groups))
+    if as_json:
+        parts = {
+            "url": client.url.reveal(),
+            "hub": client.hub,
+            "userId": client.user_id,
+            "roles": client.roles,
+            "expires": client.expires_s,
+        }
+        click.echo(json.dumps(parts))
+    else:
+        click.echo(client.url.reveal())
+
+
+@cli.command()
+@click.option(
+    "--count", type=click.IntRange(min=1), required=True, metavar="N", help="Number of tokens."
+)
+@_TTL
+@_ROLES
+@_GROUPS
+@click.option(
+    "--user-id",
+    default="load-{n}",
+    show_default=True,
+    metavar="TEMPLATE",
+    help="User id; {n} becomes the number of the token.",
+)
+@_HUB
+@click.option(
+    "--start",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Number of the first token.",
+)
+@click.option(
+    "--out",
+    required=True,
+    metavar="FILE",
+    help="File to write, readable by you alone; - is stdout.",
+)
+def tokens(
+    count: int,
+    ttl: str,
+    roles: tuple[str, ...],
+    groups: tuple[str, ...],
+    user_id: str,
+    hub: str,
+    start: int,
+    out: str,
+) -> None:
+    """Mint client URLs ahead of a run, one JSON object a line.
+
+    The access key is read from WPS_CONNECTION_STRING. A run uses the file
+    through WPS_TOKENS_FILE and then needs no key.
+    """
+    from wpsload.tokens import format_line
+
+    users = _user_ids(user_id, range(start, start + count))
+    lines = map(format_line, _mint(users, hub=hub, ttl=ttl, roles=roles, groups=groups))
+    if out == "-":
+        for line in lines:
+            click.echo(line)
+    else:
+        _write_private(out, lines)
+        click.echo(f"wrote {count} tokens for hub {hub} to {out}", err=True)
+    if not roles:
+        click.echo(
+            "note: no --role given, clients will be unable to join groups or send to them",
+            err=True,
+        )
+
+
+def _mint(
+    user_ids: Iterable[str | None],
+    *,
+    hub: str,
+    ttl: str,
+    roles: tuple[str, ...],
+    groups: tuple[str, ...],
+) -> Iterator["ClientUrl"]:
+    """A client URL per user, signed with the key of WPS_CONNECTION_STRING, all of one moment."""
+    from wpsload.tokens import ConnectionString, mint
+    from wpsload.units import parse_duration_s
+
+    text = os.environ.get("WPS_CONNECTION_STRING", "")
+    if not text.strip():
+        raise ConfigError(
+            "WPS_CONNECTION_STRING is not set",
+            hint="copy it from the portal under Keys; there is no option for it, because "
+            "others can read the command line",
+        )
+    connection = ConnectionString.parse(text)
+    ttl_s = parse_duration_s(ttl)
+    now_s = datetime.now(UTC).timestamp()
+    for user_id in user_ids:
+        yield mint(
+            connection,
+            hub,
+            now_s=now_s,
+            ttl_s=ttl_s,
+            user_id=user_id,
+            roles=roles,
+            groups=groups,
+        )
+
+
+def _user_ids(template: str, numbers: range) -> Iterator[str]:
+    if any(brace in template.replace("{n}", "") for brace in "{}"):
+        raise ConfigError(
+            f"--user-id has a placeholder other than {{n}}: {template}",
+            hint="write it like load-{n}",
+        )
+    return (template.replace("{n}", str(n)) for n in numbers)
+
+
+def _write_private(path: str, lines: Iterable[str]) -> None:
+    """Write `path` whole or not at all, for the eyes of this user only.
+
+    Raises:
+        ConfigError: if it cannot be written.
+    """
+    target = Path(os.path.realpath(path))  # a symbolic link stays one
+    if target.exists() and not target.is_file():
+        raise ConfigError(f"cannot write {path}: not a regular file", hint="- writes to stdout")
+    try:
+        # Created exclusively and with mode 0600, so at no moment can others read it.
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".wpsload-")
+        try:
+            with os.fdopen(handle, "w", encoding="ascii", newline="\n") as file:
+                file.writelines(f"{line}\n" for line in lines)
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
 
 
 def main() -> None:

@@ -1,0 +1,24 @@
+"""Fixtures for all tests: a real stand-in process."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from serving import StandIn, running
+
+
+@pytest.fixture
+def start_stand_in() -> Iterator[Callable[..., StandIn]]:
+    """A function that starts `wpsload serve` with the given arguments; all stop after the test."""
+    with ExitStack() as stack:
+
+        def start(*arguments: str, environ: dict[str, str] | None = None) -> StandIn:
+            return stack.enter_context(running(*arguments, environ=environ))
+
+        yield start
+
+
+@pytest.fixture
+def stand_in(request: pytest.FixtureRequest, start_stand_in: Callable[..., StandIn]) -> StandIn:
+    """A running stand-in; parametrize indirectly with a list of arguments to start it otherwise."""
+    return start_stand_in(*getattr(request, "param", ()))

@@ -1,0 +1,396 @@
+"""One hub without any I/O: connections, groups, permissions, acks and who gets which message.
+
+Each method takes what happened and returns what the server has to do, in order. A message to many
+is encoded once for each kind of receiver. The caller counts what it really wrote; see
+`wpsload.standin.ledger`.
+
+Source: protocol reference, sections 2.3, 3, 4 and 7.
+"""
+
+from collections import deque
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from wpsload.errors import LocalProtocolError, RemoteProtocolError
+from wpsload.standin.faults import Faults
+from wpsload.standin.ledger import Kind, Ledger, bump
+from wpsload.standin.roles import Permissions
+from wpsload.subprotocol import (
+    MAX_MESSAGE_BYTES,
+    Ack,
+    Connected,
+    DataType,
+    Disconnected,
+    Event,
+    GroupMessage,
+    JoinGroup,
+    LeaveGroup,
+    Ping,
+    Pong,
+    Request,
+    SendToGroup,
+    SequenceAck,
+    ServerMessage,
+    decode_request,
+    encode_response,
+)
+
+__all__ = [
+    "Abort",
+    "Admission",
+    "Close",
+    "Hub",
+    "Output",
+    "Publish",
+    "Send",
+    "SendAck",
+    "Upstream",
+    "farewell",
+]
+
+Upstream = Literal["echo", "none"]
+"""What stands behind the hub: a handler that answers with the payload it got, or a listener that
+takes everything and answers nothing."""
+
+REMEMBERED_ACK_IDS = 1000
+"""Ack ids of one connection that are known as done. Source: protocol reference, 4.3."""
+
+_PONG = encode_response(Pong())
+
+_REQUEST_TYPES: dict[type[Request], str] = {
+    JoinGroup: "joinGroup",
+    LeaveGroup: "leaveGroup",
+    SendToGroup: "sendToGroup",
+    Event: "event",
+    Ping: "ping",
+    SequenceAck: "sequenceAck",
+}
+
+
+class Send(NamedTuple):
+    """Write one frame to each connection of `to`; a text frame if `is_text`, else a binary one."""
+
+    to: list[str]
+    payload: bytes
+    is_text: bool
+    kind: Kind
+
+
+class SendAck(NamedTuple):
+    """Write an ack, after the ack delay; `name` is `success` or the error name."""
+
+    connection_id: str
+    payload: bytes
+    name: str
+
+
+class Close(NamedTuple):
+    """Write `farewell`, if any, as a text frame, then a close frame with `code` and `reason`."""
+
+    connection_id: str
+    code: int
+    reason: str
+    farewell: bytes | None = None
+
+
+class Abort(NamedTuple):
+    """Drop the TCP connection without a close frame."""
+
+    connection_id: str
+
+
+Output = Send | SendAck | Close | Abort
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """A simple client in `sendToGroup` mode: each frame goes to `group`.
+
+    Source: protocol reference, section 3.
+    """
+
+    group: str
+    no_echo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What token and URL of an accepted client say about it.
+
+    Attributes:
+        is_simple: True without a subprotocol, False for a PubSub client.
+        user_id: None if the client is anonymous.
+        permissions: what its requests may do.
+        groups: groups it is in from the start.
+        publish: the group it publishes to, for a simple client in `sendToGroup` mode.
+    """
+
+    is_simple: bool
+    user_id: str | None = None
+    permissions: Permissions = field(default_factory=Permissions)
+    groups: tuple[str, ...] = ()
+    publish: Publish | None = None
+
+
+class _Client:
+    """State of one connection."""
+
+    __slots__ = ("admission", "done", "done_in_order", "groups", "id", "is_simple")
+
+    def __init__(self, connection_id: str, admission: Admission) -> None:
+        self.id = connection_id
+        self.admission = admission
+        self.is_simple = admission.is_simple
+        self.groups: set[str] = set()
+        self.done: set[int] = set()
+        self.done_in_order: deque[int] = deque()
+
+    def remember(self, ack_id: int) -> None:
+        """Know `ack_id` as done, and forget the oldest one past the limit."""
+        self.done.add(ack_id)
+        self.done_in_order.append(ack_id)
+        if len(self.done_in_order) > REMEMBERED_ACK_IDS:
+            self.done.discard(self.done_in_order.popleft())
+
+
+def farewell(reason: str, *, is_simple: bool) -> bytes | None:
+    """The `disconnected` frame that comes before a close; None for a simple client."""
+    return None if is_simple else encode_response(Disconnected(reason))
+
+
+def _drop(client: _Client, code: int, message: str) -> Close:
+    """Close a PubSub client that broke the protocol; `message` says how."""
+    return Close(client.id, code, "invalid message", farewell(message, is_simple=False))
+
+
+def _plain(data: Any, data_type: DataType) -> tuple[bytes, bool]:
+    """`data` as a frame of a simple client, and whether it is a text frame.
+
+    Source: protocol reference, section 7.
+    """
+    match data_type:
+        case "text":
+            return data.encode(), True
+        case "json":
+            return orjson.dumps(data), True
+        case "binary" | "protobuf":
+            return bytes(data), False
+
+
+class Hub:
+    """One hub. Group names are case-sensitive, connection ids are the caller's."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        faults: Faults,
+        upstream: Upstream = "echo",
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+    ) -> None:
+        self._ledger = ledger
+        self._faults = faults
+        self._upstream = upstream
+        self._max_message_bytes = max_message_bytes
+        self._clients: dict[str, _Client] = {}
+        self._groups: dict[str, dict[str, _Client]] = {}
+        self._users: dict[str, dict[str, _Client]] = {}
+
+    def connect(self, connection_id: str, admission: Admission) -> list[Output]:
+        """Take in an accepted connection; a PubSub client gets its `connected` frame."""
+        client = _Client(connection_id, admission)
+        self._clients[connection_id] = client
+        user_id = admission.user_id
+        if user_id is not None:
+            self._users.setdefault(user_id, {})[connection_id] = client
+        for group in admission.groups:
+            self._join(client, group)
+        if client.is_simple:
+            return []
+        connected = encode_response(Connected(connection_id, user_id))
+        return [Send([connection_id], connected, True, Kind.SYSTEM)]
+
+    def disconnect(self, connection_id: str) -> None:
+        """Forget a connection that ends; nothing is sent to it any more. Idempotent."""
+        client = self._clients.pop(connection_id, None)
+        if client is None:
+            return
+        for group in tuple(client.groups):
+            self._leave(client, group)
+        user_id = client.admission.user_id
+        if user_id is not None:
+            connections = self._users[user_id]
+            del connections[connection_id]
+            if not connections:
+                del self._users[user_id]
+
+    def receive(self, connection_id: str, payload: bytes, *, is_text: bool) -> list[Output]:
+        """Handle one text or binary frame of a client.
+
+        A frame that breaks the protocol closes the connection. Source: protocol reference, 8.3.
+        """
+        client = self._clients[connection_id]
+        self._ledger.bytes_in += len(payload)
+        if self._faults.strike("cut"):
+            return [Abort(connection_id)]
+        if fault := self._faults.strike("close"):
+            return [Close(connection_id, fault.code, "injected")]
+        if len(payload) > self._max_message_bytes:
+            return [Close(connection_id, 1009, "message too big")]
+        if client.is_simple:
+            return self._receive_simple(client, payload, is_text=is_text)
+        if not is_text:
+            return [_drop(client, 1003, "frame is binary, expected text")]
+        try:
+            request = decode_request(payload)
+        except RemoteProtocolError as error:
+            return [_drop(client, error.close_code, error.message)]
+        bump(self._ledger.requests, _REQUEST_TYPES[type(request)])
+        try:
+            return self._handle(client, request)
+        except LocalProtocolError as error:
+            # orjson reads deeper nesting than it writes; such data cannot be passed on.
+            return [_drop(client, 1007, error.message)]
+
+    def send_to_all(
+        self, data: Any, data_type: DataType, *, excluded: Container[str] = ()
+    ) -> list[Output]:
+        """Send from the server to each connection that is not `excluded` by its id."""
+        to = [client for client in self._clients.values() if client.id not in excluded]
+        return self._fan_out(to, ServerMessage(data, data_type))
+
+    def send_to_group(
+        self, group: str, data: Any, data_type: DataType, *, excluded: Container[str] = ()
+    ) -> list[Output]:
+        """Publish to `group` without a sender; connections in `excluded` are left out."""
+        return self._publish(GroupMessage(group, data, data_type), excluded=excluded)
+
+    def send_to_user(self, user_id: str, data: Any, data_type: DataType) -> list[Output]:
+        """Send from the server to each connection of a user, if there are any."""
+        to = list(self._users.get(user_id, {}).values())
+        return self._fan_out(to, ServerMessage(data, data_type))
+
+    def send_to_connection(
+        self, connection_id: str, data: Any, data_type: DataType
+    ) -> list[Output]:
+        """Send from the server to one connection, if it is there."""
+        client = self._clients.get(connection_id)
+        return self._fan_out([client] if client else [], ServerMessage(data, data_type))
+
+    def _receive_simple(self, client: _Client, payload: bytes, *, is_text: bool) -> list[Output]:
+        self._ledger.simple_messages_in += 1
+        publish = client.admission.publish
+        if publish is None:
+            # An empty answer of the upstream becomes no frame. Source: protocol reference, 3.
+            if self._upstream == "none" or not payload:
+                return []
+            return [Send([client.id], payload, is_text, Kind.ECHO)]
+        if not client.admission.permissions.send.allows(publish.group):
+            return [Close(client.id, 1008, "no permission to send")]
+        try:
+            data = payload.decode() if is_text else payload
+        except UnicodeDecodeError:
+            return [Close(client.id, 1007, "text is not UTF-8")]
+        return self._publish(
+            GroupMessage(
+                publish.group, data, "text" if is_text else "binary", client.admission.user_id
+            ),
+            excluded=(client.id,) if publish.no_echo else (),
+        )
+
+    def _handle(self, client: _Client, request: Request) -> list[Output]:
+        match request:
+            case Ping():
+                return [Send([client.id], _PONG, True, Kind.SYSTEM)]
+            case SequenceAck():
+                return []  # only reliable clients are asked for it
+        ack_id = request.ack_id
+        if ack_id is None:
+            return self._carry_out(client, request) or []
+        if ack_id in client.done:
+            message = f"Message with ack-id: {ack_id} has been processed"
+            return self._ack(client, Ack(ack_id, False, "Duplicate", message))
+        if fault := self._faults.strike("fail-ack"):
+            return self._ack(client, Ack(ack_id, False, fault.error, "injected"))
+        outputs = self._carry_out(client, request)
+        if outputs is None:
+            return self._ack(client, Ack(ack_id, False, "Forbidden", "no permission for the group"))
+        client.remember(ack_id)
+        outputs += self._ack(client, Ack(ack_id, True))
+        return outputs
+
+    def _carry_out(
+        self, client: _Client, request: JoinGroup | LeaveGroup | SendToGroup | Event
+    ) -> list[Output] | None:
+        """What the request causes apart from its ack; None if the client has no permission."""
+        permissions = client.admission.permissions
+        match request:
+            case SendToGroup():
+                if not permissions.send.allows(request.group):
+                    return None
+                message = GroupMessage(
+                    request.group, request.data, request.data_type, client.admission.user_id
+                )
+                return self._publish(message, excluded=(client.id,) if request.no_echo else ())
+            case Event():
+                return self._answer_event(client, request)
+            case JoinGroup():
+                if not permissions.join.allows(request.group):
+                    return None
+                self._join(client, request.group)
+            case LeaveGroup():
+                if not permissions.join.allows(request.group):
+                    return None
+                self._leave(client, request.group)
+        return []
+
+    def _answer_event(self, client: _Client, event: Event) -> list[Output]:
+        is_empty = event.data_type != "json" and not event.data
+        if self._upstream == "none" or is_empty:
+            return []
+        return self._fan_out([client], ServerMessage(event.data, event.data_type))
+
+    def _ack(self, client: _Client, ack: Ack) -> list[Output]:
+        if self._faults.strike("drop-ack"):
+            return []
+        return [SendAck(client.id, encode_response(ack), ack.error or "success")]
+
+    def _publish(self, message: GroupMessage, *, excluded: Container[str]) -> list[Output]:
+        members = self._groups.get(message.group, {}).values()
+        to = [member for member in members if member.id not in excluded]
+        if "drop-delivery" in self._faults:
+            to = [member for member in to if not self._faults.strike("drop-delivery")]
+        return self._fan_out(to, message)
+
+    def _fan_out(
+        self, to: Iterable[_Client], message: GroupMessage | ServerMessage
+    ) -> list[Output]:
+        """The message for all of `to`, encoded at most once for PubSub and once for simple."""
+        pubsub: list[str] = []
+        simple: list[str] = []
+        for client in to:
+            (simple if client.is_simple else pubsub).append(client.id)
+        kind = Kind.DELIVERY if isinstance(message, GroupMessage) else Kind.SERVER_MESSAGE
+        outputs: list[Output] = []
+        if pubsub:
+            outputs.append(Send(pubsub, encode_response(message), True, kind))
+        if simple:
+            payload, is_text = _plain(message.data, message.data_type)
+            outputs.append(Send(simple, payload, is_text, kind))
+        return outputs
+
+    def _join(self, client: _Client, group: str) -> None:
+        client.groups.add(group)
+        self._groups.setdefault(group, {})[client.id] = client
+
+    def _leave(self, client: _Client, group: str) -> None:
+        if group not in client.groups:
+            return
+        client.groups.discard(group)
+        members = self._groups[group]
+        del members[client.id]
+        if not members:
+            del self._groups[group]

@@ -1,0 +1,339 @@
+"""The stand-in's process: HTTP and WebSocket on one port, from start to clean stop.
+
+The WebSocket side is `wpsload.standin.wire`, the REST side `wpsload.standin.rest`, and everything
+that Web PubSub decides is in `wpsload.standin.hub`.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+from aiohttp import web
+
+from wpsload.errors import ConfigError, LocalProtocolError
+from wpsload.standin.access import AccessDenied, ClientClaims, Gate, InvalidClaim, is_hub
+from wpsload.standin.faults import Fault, Faults
+from wpsload.standin.hub import (
+    Abort,
+    Admission,
+    Close,
+    Hub,
+    Output,
+    Publish,
+    Send,
+    SendAck,
+    Upstream,
+)
+from wpsload.standin.ledger import Ledger, bump
+from wpsload.standin.rest import MAX_BODY_BYTES, RestApi
+from wpsload.standin.roles import Permissions
+from wpsload.standin.wire import Wire, WireSettings, data_frame
+from wpsload.subprotocol import JSON_V1, MAX_MESSAGE_BYTES, check_group
+
+__all__ = ["Settings", "StandIn", "serve"]
+
+LISTEN_BACKLOG = 4096
+"""Connections the kernel may hold before they are accepted: a load test opens many at once."""
+
+STOP_TIMEOUT_S = 1.5
+"""Wait for clients to answer the close when the process stops."""
+
+READ_AHEAD_FACTOR = 4
+"""A message up to this many times the limit is read to its end, so that the client can be told
+1009 in an orderly way; past it aiohttp hangs up, and the client may see only a reset."""
+
+_log = logging.getLogger("wpsload.standin")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the stand-in behaves; durations in seconds.
+
+    Attributes:
+        access_key: signs tokens, as it stands in the connection string.
+        clock_skew_s: how far `exp` and `nbf` of a token may be off.
+        upstream: what stands behind the hub.
+        max_message_bytes: largest WebSocket message accepted, envelope included.
+        wire: ack delay and keep-alive interval.
+        faults: what to inject, at most one fault of each name.
+    """
+
+    access_key: str = field(repr=False)
+    clock_skew_s: float = 300.0
+    upstream: Upstream = "echo"
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    wire: WireSettings = field(default_factory=WireSettings)
+    faults: tuple[Fault, ...] = ()
+
+
+class StandIn:
+    """All hubs of one process, with their connections and one ledger."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._gate = Gate(settings.access_key.encode(), settings.clock_skew_s)
+        self._faults = Faults(settings.faults)
+        self.ledger = Ledger(faults=self._faults.injected)
+        self._hubs: dict[str, Hub] = {}
+        self._wires: dict[str, Wire] = {}
+        self._told: set[str] = set()
+
+    def application(self) -> web.Application:
+        """The aiohttp application that serves it."""
+        rest = RestApi(self._gate, find_hub=self._hub, perform=self._perform)
+        app = web.Application(client_max_size=MAX_BODY_BYTES + 1)
+        app.router.add_get("/client/hubs/{hub}", self._accept_client)
+        app.router.add_get("/client/", self._accept_client)
+        app.router.add_get("/client", self._accept_client)
+        app.router.add_get("/_standin/stats", self._stats)
+        app.router.add_route("*", "/api/{rest:.*}", rest.handle)
+        app.on_shutdown.append(self._go_away)
+        return app
+
+    def _hub(self, name: str) -> Hub:
+        """The hub of a name; names differ in more than case."""
+        hub = self._hubs.get(name.lower())
+        if hub is None:
+            hub = self._hubs[name.lower()] = Hub(
+                ledger=self.ledger,
+                faults=self._faults,
+                upstream=self._settings.upstream,
+                max_message_bytes=self._settings.max_message_bytes,
+            )
+        return hub
+
+    def _perform(self, outputs: list[Output]) -> None:
+        """Do what a hub asks for, and count what was really written."""
+        wires = self._wires
+        for output in outputs:
+            match output:
+                case Send(to, payload, is_text, kind):
+                    data = data_frame(payload, is_text=is_text)
+                    written = sum(wires[each].write(data) for each in to if each in wires)
+                    self.ledger.wrote(kind, len(payload), times=written)
+                case SendAck(connection_id, payload, name):
+                    if wire := wires.get(connection_id):
+                        wire.queue_ack(payload, name)
+                case Close(connection_id, code, reason, message):
+                    if wire := wires.get(connection_id):
+                        wire.close(code, reason, message)
+                case Abort(connection_id):
+                    if wire := wires.get(connection_id):
+                        wire.abort()
+
+    async def _stats(self, _request: web.Request) -> web.Response:
+        body = orjson.dumps(self.ledger.snapshot())
+        return web.Response(body=body, content_type="application/json")
+
+    async def _accept_client(self, request: web.Request) -> web.StreamResponse:
+        """Answer a WebSocket handshake. Source: protocol reference, 1.1 and 1.2."""
+        websocket = web.WebSocketResponse(
+            protocols=(JSON_V1,),
+            autoclose=False,
+            autoping=False,
+            compress=False,
+            max_msg_size=self._settings.max_message_bytes * READ_AHEAD_FACTOR,
+        )
+        handshake = websocket.can_prepare(request)
+        if not handshake.ok:
+            return self._refuse(400, "it is not a WebSocket handshake")
+        if fault := self._faults.strike("refuse-connect"):
+            return self._refuse(fault.status, "a fault was injected")
+        hub = request.match_info.get("hub") or request.query.get("hub", "")
+        if not is_hub(hub):
+            return self._refuse(400, "the hub name is invalid")
+        try:
+            claims = self._gate.client(_client_token(request), audiences=_audiences(request, hub))
+            admission = _admission(request, claims, is_simple=handshake.protocol is None)
+        except AccessDenied as error:
+            return self._refuse(401, error.message)
+        except InvalidClaim as error:
+            return self._refuse(400, error.message)
+        await websocket.prepare(request)
+        if isinstance(request.transport, asyncio.Transport):  # None if the client is gone already
+            await self._serve_client(websocket, request.transport, self._hub(hub), admission)
+        return websocket
+
+    async def _serve_client(
+        self,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        hub: Hub,
+        admission: Admission,
+    ) -> None:
+        connection_id = secrets.token_hex(16)
+        wire = Wire(
+            connection_id,
+            is_simple=admission.is_simple,
+            websocket=websocket,
+            transport=transport,
+            hub=hub,
+            ledger=self.ledger,
+            settings=self._settings.wire,
+            perform=self._perform,
+            ended=self._forget,
+        )
+        self._wires[connection_id] = wire
+        self.ledger.connections_open += 1
+        self.ledger.connections_total += 1
+        self._perform(hub.connect(connection_id, admission))
+        await wire.serve()
+
+    def _forget(self, connection_id: str) -> None:
+        del self._wires[connection_id]
+
+    def _refuse(self, status: int, why: str) -> web.Response:
+        """Refuse a handshake; each reason is logged once, so that a load test cannot flood."""
+        bump(self.ledger.refused, str(status))
+        if why not in self._told:
+            self._told.add(why)
+            _log.warning("refused a client with HTTP %d: %s", status, why)
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        return web.Response(status=status, headers=headers)
+
+    async def _go_away(self, _app: web.Application) -> None:
+        for wire in tuple(self._wires.values()):
+            wire.go_away()
+
+
+def _client_token(request: web.Request) -> str | None:
+    """The query wins over the header. Source: protocol reference, 1.1."""
+    if token := request.query.get("access_token"):
+        return token
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _audiences(request: web.Request, hub: str) -> Sequence[str]:
+    """Audiences that open this hub. Source: protocol reference, 2.1 and section 13, row 26."""
+    root = f"http://{request.host}/client/"
+    if "hub" in request.match_info:
+        return (f"{root}hubs/{hub}",)
+    return (f"{root}hubs/{hub}", f"{root}?hub={hub}")
+
+
+def _admission(request: web.Request, claims: ClientClaims, *, is_simple: bool) -> Admission:
+    """What token and URL say. Source: protocol reference, 1.1 and section 3.
+
+    Raises:
+        InvalidClaim: if the mode of a simple client cannot be used.
+    """
+    return Admission(
+        is_simple=is_simple,
+        user_id=claims.user_id,
+        permissions=Permissions.from_roles(claims.roles),
+        groups=claims.groups,
+        publish=_publish(request) if is_simple else None,
+    )
+
+
+def _publish(request: web.Request) -> Publish | None:
+    query = request.query
+    mode = query.get("webpubsub_mode", "sendEvent")
+    if mode == "sendEvent":
+        return None
+    if mode != "sendToGroup":
+        raise InvalidClaim("webpubsub_mode is neither sendEvent nor sendToGroup")
+    no_echo = query.get("noEcho", "false").lower()
+    if no_echo not in ("true", "false"):
+        raise InvalidClaim("noEcho is neither true nor false")
+    try:
+        group = check_group(query.getall("group", [""])[-1])
+    except LocalProtocolError as error:
+        raise InvalidClaim("sendToGroup needs a valid group") from error
+    return Publish(group, no_echo == "true")
+
+
+async def serve(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    listening: Callable[[int], None],
+    until_stdin_closes: bool = False,
+) -> None:
+    """Serve until SIGINT, SIGTERM or, if asked, the end of stdin; clients are closed with 1001.
+
+    `listening` is called once with the port, which matters if `port` was 0.
+
+    Raises:
+        ConfigError: if the address cannot be listened on, or a fault comes twice.
+    """
+    # aiohttp warns about each client whose subprotocol is unknown, which is normal here.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+    _allow_many_connections()
+    stand_in = StandIn(settings)
+    runner = web.AppRunner(stand_in.application(), access_log=None, shutdown_timeout=STOP_TIMEOUT_S)
+    stopping = asyncio.Event()
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, backlog=LISTEN_BACKLOG)
+        try:
+            await site.start()
+        except (OSError, OverflowError) as error:
+            raise _cannot_listen(error, host=host, port=port) from error
+        with _stop_signals(stopping):
+            if until_stdin_closes:
+                _watch_stdin(stopping)
+            listening(runner.addresses[0][1])
+            await stopping.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _cannot_listen(error: OSError | OverflowError, *, host: str, port: int) -> ConfigError:
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return ConfigError(f"port {port} is taken", hint="choose another --port, or 0 for any")
+    return ConfigError(f"cannot listen on {host}, port {port}", hint="check --host and --port")
+
+
+@contextlib.contextmanager
+def _stop_signals(stopping: asyncio.Event) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a clean stop while inside."""
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    try:
+        for each in signals:
+            loop.add_signal_handler(each, stopping.set)
+    except NotImplementedError:  # Windows: its event loop does not know signals
+        for each in signals:
+            signal.signal(each, lambda *_: loop.call_soon_threadsafe(stopping.set))
+        yield
+    else:
+        yield
+        for each in signals:
+            loop.remove_signal_handler(each)
+
+
+def _allow_many_connections() -> None:
+    """Raise the limit of open files to what the system allows: each connection is one."""
+    if sys.platform == "win32":
+        return  # has no such limit
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" but refuses it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _watch_stdin(stopping: asyncio.Event) -> None:
+    """Stop when stdin ends: whoever started this process is gone then."""
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        # Not sys.stdin.read(): a thread blocked there holds a lock the interpreter wants at exit.
+        while os.read(0, 4096):
+            pass
+        with contextlib.suppress(RuntimeError):  # the loop may have stopped first
+            loop.call_soon_threadsafe(stopping.set)
+
+    threading.Thread(target=wait, name="stdin", daemon=True).start()

@@ -1,0 +1,249 @@
+"""One client's WebSocket as the stand-in sees it: writing, ack delay, keep-alive and closing.
+
+Reading is aiohttp's. Writing goes to the transport directly: aiohttp's send is a coroutine that may
+wait, and then the moment of counting would no longer be the moment of writing. Here both are one
+step, for a fan-out to thousands too, which makes the ledger exact.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import WebSocketError, WSMsgType, web
+
+from wpsload.standin.hub import Hub, Output, farewell
+from wpsload.standin.ledger import Ledger, bump
+
+__all__ = ["Wire", "WireSettings", "frame"]
+
+MAX_BACKLOG_MESSAGES = 1000
+MAX_BACKLOG_BYTES = 16 * 1024 * 1024
+"""What may wait for a client that reads slowly; beyond it the client is closed with 1008.
+Source: protocol reference, 8.1."""
+
+CLOSE_TIMEOUT_S = 5.0
+"""Wait for the client's close frame after ours, then drop the TCP connection."""
+
+SILENT_INTERVALS = 2
+"""Keep-alive intervals without a sign of life after which a client is gone.
+Source: protocol reference, section 13, row 12."""
+
+_TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+
+
+@dataclass(frozen=True, slots=True)
+class WireSettings:
+    """Durations in seconds; an ack delay of 0 writes acks at once."""
+
+    ack_delay_s: float = 0.001
+    keep_alive_s: float = 20.0
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """One whole, unmasked, uncompressed WebSocket frame. Source: RFC 6455, 5.2."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x80 | opcode, size)) + payload
+    if size < 65536:
+        return bytes((0x80 | opcode, 126)) + size.to_bytes(2) + payload
+    return bytes((0x80 | opcode, 127)) + size.to_bytes(8) + payload
+
+
+def data_frame(payload: bytes, *, is_text: bool) -> bytes:
+    """A frame with a message."""
+    return frame(_TEXT if is_text else _BINARY, payload)
+
+
+class Wire:
+    """The connection of one client, from its `connected` frame to its close."""
+
+    def __init__(
+        self,
+        connection_id: str,
+        *,
+        is_simple: bool,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        hub: Hub,
+        ledger: Ledger,
+        settings: WireSettings,
+        perform: Callable[[list[Output]], None],
+        ended: Callable[[str], None],
+    ) -> None:
+        self.id = connection_id
+        self._is_simple = is_simple
+        self._websocket = websocket
+        self._transport = transport
+        self._hub = hub
+        self._ledger = ledger
+        self._settings = settings
+        self._perform = perform
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self._is_over = False
+        self._acks: deque[tuple[float, bytes, str]] = deque()
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._written_bytes = 0
+        self._unsent_ends: deque[int] = deque()
+        self._silent_intervals = 0
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._keep_alive_timer = self._loop.call_later(settings.keep_alive_s, self._keep_alive)
+
+    async def serve(self) -> None:
+        """Read until the connection is over."""
+        try:
+            while await self._read_one():
+                pass
+        finally:
+            self._finish(1006)
+            if self._close_timer is not None:
+                self._close_timer.cancel()
+            # Also stops aiohttp from adding a second close frame when the handler returns.
+            self._transport.close()
+
+    async def _read_one(self) -> bool:
+        message = await self._websocket.receive()
+        self._silent_intervals = 0
+        match message.type:
+            case WSMsgType.TEXT:
+                self._received(message.data.encode(), is_text=True)
+            case WSMsgType.BINARY:
+                self._received(message.data, is_text=False)
+            case WSMsgType.PING:
+                if self._can_write:
+                    self._transport.write(frame(_PONG, message.data))
+            case WSMsgType.PONG:
+                pass
+            case WSMsgType.CLOSE:
+                self._answer_close(message.data or 1005)
+                return False
+            case _:
+                # The TCP connection ended, or aiohttp closed it for a frame that breaks RFC 6455.
+                if isinstance(message.data, WebSocketError):
+                    self._finish(message.data.code)
+                return False
+        return True
+
+    @property
+    def _can_write(self) -> bool:
+        # `closed` turns true when aiohttp itself is about to send a close frame.
+        return not (self._is_over or self._websocket.closed or self._transport.is_closing())
+
+    def _received(self, payload: bytes, *, is_text: bool) -> None:
+        if not self._is_over:
+            self._perform(self._hub.receive(self.id, payload, is_text=is_text))
+
+    def write(self, data: bytes) -> bool:
+        """Write one whole frame; False, and nothing written, if the connection is over."""
+        if not self._can_write:
+            return False
+        self._transport.write(data)
+        self._note_backlog(len(data), messages=1)
+        return True
+
+    def queue_ack(self, payload: bytes, name: str) -> None:
+        """Write an ack after the delay, in the order in which acks were queued."""
+        delay_s = self._settings.ack_delay_s
+        self._acks.append((self._loop.time() + delay_s, payload, name))
+        if not delay_s:
+            self._write_acks(len(self._acks))
+        elif self._ack_timer is None:
+            self._ack_timer = self._loop.call_later(delay_s, self._release_acks)
+
+    def close(self, code: int, reason: str, message: bytes | None = None) -> None:
+        """Close with `code`: what is pending first, then `message`, then the close frame."""
+        if not self._can_write:
+            return
+        self._write_acks(len(self._acks))
+        if not self._can_write:
+            return  # the acks were too many for a slow client
+        if message is not None:
+            self._transport.write(data_frame(message, is_text=True))
+            self._ledger.bytes_out += len(message)
+        self._transport.write(frame(_CLOSE, code.to_bytes(2) + reason.encode()))
+        self._finish(code)
+        self._close_timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+
+    def go_away(self) -> None:
+        """Close because the service stops. Source: protocol reference, 8.3."""
+        reason = "service is stopping"
+        self.close(1001, reason, farewell(reason, is_simple=self._is_simple))
+
+    def abort(self) -> None:
+        """Drop the TCP connection without a close frame."""
+        self._finish(1006)
+        self._transport.abort()
+
+    def _answer_close(self, code: int) -> None:
+        if not self._can_write:
+            return
+        self._write_acks(len(self._acks))
+        if self._can_write:
+            answer = 1000 if code == 1005 else code
+            self._transport.write(frame(_CLOSE, answer.to_bytes(2)))
+            self._finish(code)
+
+    def _finish(self, code: int) -> None:
+        """From here on nothing is written or counted."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._keep_alive_timer.cancel()
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+        self._acks.clear()
+        self._hub.disconnect(self.id)
+        self._ledger.connections_open -= 1
+        bump(self._ledger.closed, str(int(code)))
+        self._ended(self.id)
+
+    def _release_acks(self) -> None:
+        self._ack_timer = None
+        now = self._loop.time()
+        due = 0
+        for due_at, _, _ in self._acks:
+            if due_at > now:
+                break
+            due += 1
+        self._write_acks(due)
+        if self._acks:
+            self._ack_timer = self._loop.call_at(self._acks[0][0], self._release_acks)
+
+    def _write_acks(self, count: int) -> None:
+        """Write the first `count` acks at once."""
+        if not count or not self._can_write:
+            return
+        frames: list[bytes] = []
+        for _ in range(count):
+            _, payload, name = self._acks.popleft()
+            frames.append(data_frame(payload, is_text=True))
+            self._ledger.wrote_ack(name, len(payload))
+        data = b"".join(frames)
+        self._transport.write(data)
+        self._note_backlog(len(data), messages=count)
+
+    def _note_backlog(self, written_bytes: int, *, messages: int) -> None:
+        """Close a client for which too much is waiting."""
+        self._written_bytes += written_bytes
+        waiting_bytes = self._transport.get_write_buffer_size()
+        if not waiting_bytes:
+            self._unsent_ends.clear()
+            return
+        self._unsent_ends.extend([self._written_bytes] * messages)
+        sent_bytes = self._written_bytes - waiting_bytes
+        while self._unsent_ends and self._unsent_ends[0] <= sent_bytes:
+            self._unsent_ends.popleft()
+        if len(self._unsent_ends) > MAX_BACKLOG_MESSAGES or waiting_bytes > MAX_BACKLOG_BYTES:
+            self.close(1008, "too slow: outbound queue is full")
+
+    def _keep_alive(self) -> None:
+        self._silent_intervals += 1
+        if self._silent_intervals >= SILENT_INTERVALS:
+            self.abort()
+            return
+        if self._can_write:
+            self._transport.write(frame(_PING, b""))
+        self._keep_alive_timer = self._loop.call_later(
+            self._settings.keep_alive_s, self._keep_alive
+        )
