@@ -73,6 +73,7 @@ _GROUPS = click.option(
 @_HUB
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with its parts.")
 def url(
+    *,
     user_id: str | None,
     ttl: str,
     roles: tuple[str, ...],
@@ -129,6 +130,7 @@ def url(
     help="File to write, readable by you alone; - is stdout.",
 )
 def tokens(
+    *,
     count: int,
     ttl: str,
     roles: tuple[str, ...],
@@ -169,7 +171,13 @@ def _mint(
     groups: tuple[str, ...],
 ) -> Iterator["ClientUrl"]:
     """A client URL per user, signed with the key of WPS_CONNECTION_STRING, all of one moment."""
-    from wpsload.tokens import ConnectionString, mint
+    from wpsload.tokens import (
+        ConnectionString,
+        mint,
+        validate_group,
+        validate_hub,
+        validate_role,
+    )
     from wpsload.units import parse_duration_s
 
     text = os.environ.get("WPS_CONNECTION_STRING", "")
@@ -180,6 +188,11 @@ def _mint(
             "others can read the command line",
         )
     connection = ConnectionString.parse(text)
+    validate_hub(hub, source="--hub")
+    for role in roles:
+        validate_role(role, source="--role")
+    for group in groups:
+        validate_group(group, source="--group")
     ttl_s = parse_duration_s(ttl)
     now_s = datetime.now(UTC).timestamp()
     for user_id in user_ids:
