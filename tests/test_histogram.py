@@ -1,0 +1,187 @@
+"""The histogram keeps its stated error, loses nothing, and merges like one."""
+
+import json
+import math
+from fractions import Fraction
+
+import msgpack  # type: ignore[import-untyped]  # has no types
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wpsload.histogram import LIMIT_NS, RELATIVE_ERROR, Histogram, merge
+
+QUANTILES = st.sampled_from([0.0, 0.07, 0.5, 0.9, 0.99, 0.999, 1.0])
+
+# Magnitudes are equally likely, so that every octave is met.
+DURATIONS = st.integers(0, 41).flatmap(lambda bits: st.integers(0, 2**bits))
+BEYOND = st.integers(LIMIT_NS + 1, 2**63)
+VALUES = st.lists(st.one_of(DURATIONS, BEYOND))
+
+
+def histogram_of(values: list[int]) -> Histogram:
+    """A histogram of these values."""
+    histogram = Histogram()
+    for value in values:
+        histogram.record(value)
+    return histogram
+
+
+def nearest_rank(values: list[int], q: float) -> int:
+    """The definition, in the open."""
+    return sorted(values)[max(1, math.ceil(Fraction(str(q)) * len(values))) - 1]
+
+
+@given(st.lists(DURATIONS, min_size=1), QUANTILES)
+def test_quantile_is_within_the_stated_error(values: list[int], q: float) -> None:
+    """Against a sorted list, no quantile is off by more than 0.4 %."""
+    truth = nearest_rank(values, q)
+    found = histogram_of(values).quantile(q)
+    assert found is not None
+    assert abs(found - truth) <= truth * RELATIVE_ERROR
+
+
+def test_error_is_at_most_one_percent() -> None:
+    """What is promised to readers of reports."""
+    assert RELATIVE_ERROR == 1 / 256
+
+
+@given(st.integers(0, 255), QUANTILES)
+def test_shortest_durations_are_exact(value: int, q: float) -> None:
+    """Below 256 ns every value has a bucket of its own."""
+    assert histogram_of([value, value]).quantile(q) == value
+
+
+@pytest.mark.parametrize("value", [255, 256, 257, 511, 512, 513, 1_000, 370_000, LIMIT_NS])
+def test_bucket_edges(value: int) -> None:
+    """A value among others keeps its error on both sides of an edge between octaves."""
+    found = histogram_of([0, value, value, 2 * LIMIT_NS]).quantile(0.5)
+    assert found is not None
+    assert abs(found - value) <= value * RELATIVE_ERROR
+
+
+@given(VALUES)
+def test_count_sum_and_extremes_are_exact(values: list[int]) -> None:
+    """They come from the values, not from the buckets."""
+    histogram = histogram_of(values)
+    assert histogram.count == len(values)
+    assert histogram.sum_ns == sum(values)
+    assert histogram.min_ns == min(values, default=None)
+    assert histogram.max_ns == max(values, default=None)
+
+
+@given(VALUES, QUANTILES)
+def test_quantile_stays_within_the_extremes(values: list[int], q: float) -> None:
+    """The middle of a bucket may lie beyond the values in it; a quantile never does."""
+    found = histogram_of(values).quantile(q)
+    assert (found is None) == (not values)
+    if found is not None:
+        assert min(values) <= found <= max(values)
+
+
+def test_hundred_values_have_a_seventh_percent() -> None:
+    """The rank is that of the decimal: in floats 0.07 * 100 is more than 7."""
+    assert histogram_of(list(range(1, 101))).quantile(0.07) == 7
+
+
+def test_overflow_is_counted_and_not_lost() -> None:
+    """What exceeds the limit stays in the count, and is the greatest value to a quantile."""
+    histogram = histogram_of([1_000, LIMIT_NS + 1, LIMIT_NS + 7])
+    assert histogram.overflow == 2
+    assert histogram.count == 3
+    assert histogram.quantile(0.6) == LIMIT_NS + 7
+
+
+def test_longest_duration_within_the_limit_is_in_a_bucket() -> None:
+    """The limit itself is no overflow."""
+    assert histogram_of([LIMIT_NS]).overflow == 0
+
+
+def test_number_of_buckets_is_bounded() -> None:
+    """However long a run, a histogram stays small."""
+    histogram = Histogram()
+    for shift in range(42):
+        for step in range(300):
+            histogram.record(min((1 << shift) + ((step << shift) // 300), 2 * LIMIT_NS))
+    assert len(histogram.to_dict()["indexes"]) <= 4_600
+
+
+@given(st.integers(0, 2**63), st.integers(1, 1_000))
+def test_recording_many_at_once(value: int, count: int) -> None:
+    """A count is the same as as many calls."""
+    at_once = Histogram()
+    at_once.record(value, count)
+    assert at_once == histogram_of([value] * count)
+
+
+def test_negative_durations_are_refused() -> None:
+    """They mean that two clocks were mixed, and would poison the sum."""
+    with pytest.raises(ValueError, match="negative: -1 ns"):
+        Histogram().record(-1)
+
+
+@pytest.mark.parametrize("q", [-0.1, 1.1, 99.0])
+def test_quantile_outside_of_its_range_is_refused(q: float) -> None:
+    """99 is a percentile, not a quantile."""
+    with pytest.raises(ValueError, match="within 0 and 1"):
+        Histogram().quantile(q)
+
+
+@given(VALUES, VALUES)
+def test_merge_is_recording_in_one(left: list[int], right: list[int]) -> None:
+    """Merged histograms are the histogram of all values."""
+    assert merge(histogram_of(left), histogram_of(right)) == histogram_of(left + right)
+
+
+@given(VALUES, VALUES)
+def test_merge_is_commutative(left: list[int], right: list[int]) -> None:
+    """The order of workers does not matter."""
+    assert merge(histogram_of(left), histogram_of(right)) == merge(
+        histogram_of(right), histogram_of(left)
+    )
+
+
+@given(VALUES, VALUES, VALUES)
+def test_merge_is_associative(one: list[int], two: list[int], three: list[int]) -> None:
+    """Nor does the order of their reports."""
+    a, b, c = histogram_of(one), histogram_of(two), histogram_of(three)
+    assert merge(merge(a, b), c) == merge(a, merge(b, c))
+
+
+@given(VALUES)
+def test_merge_leaves_its_arguments_alone(values: list[int]) -> None:
+    """Both can be merged again."""
+    left, right = histogram_of(values), histogram_of(values)
+    merge(left, right).record(5)
+    assert left == right == histogram_of(values)
+
+
+@given(VALUES)
+def test_round_trip_through_msgpack_and_json(values: list[int]) -> None:
+    """The wire to the master and a file both give the histogram back."""
+    histogram = histogram_of(values)
+    for data in (
+        msgpack.unpackb(msgpack.packb(histogram.to_dict())),
+        json.loads(json.dumps(histogram.to_dict())),
+    ):
+        again = Histogram.from_dict(data)
+        assert again == histogram
+        assert again.count == histogram.count
+
+
+def test_other_buckets_are_refused() -> None:
+    """Indexes of another resolution would be read as other durations."""
+    data = Histogram().to_dict() | {"buckets_per_octave": 64}
+    with pytest.raises(ValueError, match="64 buckets per octave, expected 128"):
+        Histogram.from_dict(data)
+
+
+def test_histograms_differ_from_other_things() -> None:
+    """Equality is about counts."""
+    assert Histogram() != 0
+    assert histogram_of([1]) != histogram_of([2])
+
+
+def test_repr_tells_the_size() -> None:
+    """What a failing test shows."""
+    assert repr(histogram_of([3, 5])) == "<Histogram count=2 min_ns=3 max_ns=5>"

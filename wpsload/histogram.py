@@ -1,0 +1,183 @@
+"""A mergeable histogram of durations in integer nanoseconds with a stated error.
+
+Buckets are log-linear, as in HdrHistogram: every octave (from a power of two to the next) is cut
+into 128 equal buckets, so a value differs from the middle of its bucket by at most 1/256 of
+itself, 0.4 %. Below 256 ns a bucket holds one value and there is no error at all. The count, the
+sum, the least and the greatest value are exact.
+
+Only buckets that hold something are stored: a histogram per metric and second is cheap.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, Self
+
+from wpsload.units import NS_PER_S
+
+__all__ = ["LIMIT_NS", "RELATIVE_ERROR", "Histogram", "merge"]
+
+_BITS = 7
+_BUCKETS_PER_OCTAVE = 1 << _BITS
+_EXACT_BITS = _BITS + 1  # values of so many bits are their own bucket
+
+RELATIVE_ERROR = 1 / (2 * _BUCKETS_PER_OCTAVE)
+"""How far a quantile is from the true one at most, as a share of it."""
+
+LIMIT_NS = 3600 * NS_PER_S
+"""One hour. Longer values are in the count, the sum and the greatest value, but in no bucket: a
+quantile among them is the greatest value. It bounds a histogram to about 4,600 buckets."""
+
+
+class Histogram:
+    """Durations in nanoseconds, counted in buckets 0.8 % wide.
+
+    `count` is the number of values, those beyond `LIMIT_NS` included; `overflow` the number of
+    the latter; `sum_ns` the sum of all.
+    """
+
+    __slots__ = ("_buckets", "_max_ns", "_min_ns", "count", "overflow", "sum_ns")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.overflow = 0
+        self.sum_ns = 0
+        self._min_ns = -1
+        self._max_ns = -1
+        self._buckets: defaultdict[int, int] = defaultdict(int)
+
+    @property
+    def min_ns(self) -> int | None:
+        """The least value, exactly; None if there is none."""
+        return self._min_ns if self.count else None
+
+    @property
+    def max_ns(self) -> int | None:
+        """The greatest value, exactly; None if there is none."""
+        return self._max_ns if self.count else None
+
+    def record(self, value_ns: int, count: int = 1) -> None:
+        """Count a value, `count` (1 or more) times.
+
+        Raises:
+            ValueError: if the value is negative: two clocks were mixed.
+        """
+        if value_ns < 0:
+            raise ValueError(f"a duration cannot be negative: {value_ns} ns")
+        if value_ns > self._max_ns:  # noqa: PLR1730  # a call of max takes twice as long
+            self._max_ns = value_ns
+        if value_ns < self._min_ns or not self.count:
+            self._min_ns = value_ns
+        self.count += count
+        self.sum_ns += value_ns * count
+        if value_ns > LIMIT_NS:
+            self.overflow += count
+            return
+        shift = value_ns.bit_length() - _EXACT_BITS
+        if shift > 0:
+            self._buckets[(shift << _BITS) + (value_ns >> shift)] += count
+        else:
+            self._buckets[value_ns] += count
+
+    def quantile(self, q: float) -> int | None:
+        """Nanoseconds that a share `q` (0 to 1) of the values do not exceed; None without values.
+
+        By nearest rank: the value that stands at place ceil(q · count) once they are sorted,
+        within `RELATIVE_ERROR`, and never outside of the least and the greatest value.
+
+        Raises:
+            ValueError: if `q` is not within 0 and 1.
+        """
+        if not 0 <= q <= 1:
+            raise ValueError(f"a quantile lies within 0 and 1, not at {q}")
+        if not self.count:
+            return None
+        # Of the decimal as written: 0.07 * 100 in floats is a little more than 7.
+        rank = math.ceil(Fraction(str(q)) * self.count)
+        if rank <= 1:
+            return self._min_ns
+        passed = 0
+        for index in sorted(self._buckets):
+            passed += self._buckets[index]
+            if passed >= rank:
+                return min(max(_middle_ns(index), self._min_ns), self._max_ns)
+        return self._max_ns
+
+    def include(self, other: "Histogram") -> None:
+        """Count the values of another histogram as well."""
+        if not other.count:
+            return
+        self._min_ns = min(self._min_ns, other._min_ns) if self.count else other._min_ns
+        self._max_ns = max(self._max_ns, other._max_ns)
+        self.count += other.count
+        self.overflow += other.overflow
+        self.sum_ns += other.sum_ns
+        for index, count in other._buckets.items():
+            self._buckets[index] += count
+
+    def to_dict(self) -> dict[str, Any]:
+        """The histogram as values of msgpack and JSON.
+
+        The keys are `buckets_per_octave`, `indexes` (ascending) and `counts` of the buckets in two
+        lists of one length, `overflow`, `min_ns`, `max_ns` (None without values) and `sum`, which
+        is in whole seconds and the nanoseconds left, as it can outgrow the 64 bits of msgpack.
+        """
+        indexes = sorted(self._buckets)
+        return {
+            "buckets_per_octave": _BUCKETS_PER_OCTAVE,
+            "indexes": indexes,
+            "counts": [self._buckets[index] for index in indexes],
+            "overflow": self.overflow,
+            "min_ns": self.min_ns,
+            "max_ns": self.max_ns,
+            "sum": list(divmod(self.sum_ns, NS_PER_S)),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The histogram that `to_dict` was called on.
+
+        Raises:
+            ValueError: if its buckets are not ours.
+        """
+        if data["buckets_per_octave"] != _BUCKETS_PER_OCTAVE:
+            raise ValueError(
+                f"histogram has {data['buckets_per_octave']} buckets per octave,"
+                f" expected {_BUCKETS_PER_OCTAVE}"
+            )
+        histogram = cls()
+        histogram._buckets.update(zip(data["indexes"], data["counts"], strict=True))
+        histogram.overflow = data["overflow"]
+        histogram.count = sum(data["counts"]) + histogram.overflow
+        if histogram.count:
+            histogram._min_ns = data["min_ns"]
+            histogram._max_ns = data["max_ns"]
+        whole_s, rest_ns = data["sum"]
+        histogram.sum_ns = whole_s * NS_PER_S + rest_ns
+        return histogram
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Histogram) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # values are added: it cannot be a key
+
+    def __repr__(self) -> str:
+        return f"<Histogram count={self.count} min_ns={self.min_ns} max_ns={self.max_ns}>"
+
+
+def merge(left: Histogram, right: Histogram) -> Histogram:
+    """Counts of both, as if each value had been recorded in one. Associative, commutative."""
+    both = Histogram()
+    both.include(left)
+    both.include(right)
+    return both
+
+
+def _middle_ns(index: int) -> int:
+    """The middle of a bucket: the one value that is near to all in it."""
+    octave = index >> _BITS
+    if octave <= 1:
+        return index
+    shift = octave - 1
+    return ((index - (shift << _BITS)) << shift) + (1 << (shift - 1))
