@@ -55,7 +55,7 @@ _ROLE_CLAIMS = ("role", "http://schemas.microsoft.com/ws/2008/06/identity/claims
 # Integers up to here survive JSON readers that use doubles; no real expiry is anywhere near.
 _LATEST_S = 2**53
 
-# Other values in a query may be anything, a recovery token included, so only these are shown.
+# The rest of a query may be anything, a recovery token included, so only these are shown.
 _SHOWN_PARAMETERS = frozenset({"hub", "webpubsub_mode", "group", "noecho"})
 
 _URL_HINT = "it looks like wss://{host}/client/hubs/{hub}?access_token={token}"
@@ -480,8 +480,7 @@ def _is_token(piece: str) -> bool:
 def _redact(piece: str) -> str:
     if not piece or _name(piece) in _SHOWN_PARAMETERS:
         return piece
-    name, equals, _ = piece.partition("=")
-    return f"{name}=***" if equals else "***"
+    return "access_token=***" if _is_token(piece) else "***"
 
 
 def _claims(token: str, source: str) -> dict[str, Any]:

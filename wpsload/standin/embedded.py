@@ -65,9 +65,9 @@ class EmbeddedStandin:
             raise self._child.error(f"the embedded stand-in answered HTTP {status} without stats")
         return value
 
-    def stop(self) -> None:
-        """End the child: ask, then insist. Calling it again does nothing."""
-        self._child.stop()
+    def stop(self, *, deadline_s: float = _STOP_DEADLINE_S) -> None:
+        """End the child: ask, then insist, twice, `deadline_s` apart. Again does nothing."""
+        self._child.stop(deadline_s)
 
     def __enter__(self) -> "EmbeddedStandin":
         return self
@@ -108,7 +108,7 @@ def start(
     try:
         return _ready(child, child.first_line(deadline_s))
     except BaseException:
-        child.stop()
+        child.stop(_STOP_DEADLINE_S)
         raise
 
 
@@ -183,7 +183,8 @@ class _Child:
         """`message`, with the end of the child's stderr as its hint."""
         return StandinError(message, hint="\n".join(self._tail) or None)
 
-    def stop(self) -> None:
+    def stop(self, deadline_s: float) -> None:
+        """Close the child's stdin; if that is not enough, terminate it; at last kill it."""
         # A worker that Locust forked has a copy of this object, but the child is not its own.
         if self._is_stopped or os.getpid() != self._owner_pid:
             return
@@ -191,9 +192,9 @@ class _Child:
         with contextlib.suppress(BrokenPipeError):
             _pipe(self._process.stdin).close()
         # Forked workers that still run hold the pipe open, so its end may not reach the child.
-        if not self._wait(_STOP_DEADLINE_S):
+        if not self._wait(deadline_s):
             self._process.terminate()
-            if not self._wait(_STOP_DEADLINE_S):
+            if not self._wait(deadline_s):
                 self._process.kill()
                 self._process.wait()
         self._join()
