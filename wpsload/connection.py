@@ -19,6 +19,7 @@ from wpsload.errors import ConnectError, LocalProtocolError, RemoteProtocolError
 from wpsload.metrics import CONNECT, CONNECT_PHASES, CONNECTION_LOST, Sample
 from wpsload.session import Answered, Arrived, Message, PubSubSession, Ready, SimpleSession, State
 from wpsload.subprotocol import Ack
+from wpsload.tokens import ClientUrl
 
 __all__ = ["Address", "Connection", "Limits", "Observer", "back_off_s"]
 
@@ -49,6 +50,14 @@ class Address:
 
     url: str
     headers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, client: ClientUrl, *, is_token_in_header: bool) -> "Address":
+        """The address of a client URL; its token travels in the query, or in a header."""
+        if not is_token_in_header:
+            return cls(client.url.reveal(), {})
+        url, token = client.split()
+        return cls(url, {"Authorization": f"Bearer {token.reveal()}"} if token else {})
 
     def __repr__(self) -> str:
         return "Address(***)"

@@ -1,0 +1,53 @@
+# Everything a checkout can do. Each target sets up what it needs; the second time takes seconds.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types docs lock clean
+
+help:  ## Show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.run  ## Run the main job for 20 s against a local stand-in of the service
+	@mkdir -p reports/demo
+	$(BIN)/locust -f locustfiles/pubsub.py --headless --only-summary \
+		--users 50 --spawn-rate 50 --run-time 20s --csv reports/demo/locust
+
+test: lint types  ## Check style, types, documents and behaviour
+	$(BIN)/pytest tests --ignore=tests/load
+	$(BIN)/pytest tests/load  # apart: Locust patches the standard library of its process
+
+lint: $(VENV)/.dev  ## Check style, spelling and generated documents
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/codespell
+	$(BIN)/cog --check -r README.md
+
+types: $(VENV)/.dev  ## Check types
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev  ## Write the generated parts of the README anew
+	$(BIN)/cog -r README.md
+
+lock: $(VENV)/.dev  ## Choose the newest versions that pyproject.toml allows
+	$(BIN)/pip install -q uv
+	$(BIN)/uv pip compile -q --universal --upgrade --generate-hashes --no-annotate --no-header \
+		--exclude-newer "$$(date -u -d '-7 days' +%F)" pyproject.toml -o .ci/lock/run.txt
+	$(BIN)/uv pip compile -q --universal --upgrade --generate-hashes --no-annotate --no-header \
+		--exclude-newer "$$(date -u -d '-7 days' +%F)" pyproject.toml --group dev -c .ci/lock/run.txt -o .ci/lock/dev.txt
+
+clean:  ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Packages are pinned with hashes; the stamp files make a second call do nothing.
+$(VENV)/.run: .ci/lock/run.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r .ci/lock/run.txt
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: .ci/lock/dev.txt $(VENV)/.run
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r .ci/lock/dev.txt
+	@touch $@

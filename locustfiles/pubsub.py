@@ -1,0 +1,24 @@
+"""PubSub clients in groups: connect, join, send with ack, receive the group's messages.
+
+    locust -f locustfiles/pubsub.py
+
+Each user joins a group of `--wps-group-size` members and publishes to it every `--wps-interval`.
+Measured are `connect`, `joinGroup` and `sendToGroup` (request → ack), and `group` (sender →
+member), once for every member that a message reaches.
+"""
+
+from locust import task
+
+from wpsload.users import PubSubUser
+
+
+class GroupMember(PubSubUser):
+    """A member of a group that also publishes to it."""
+
+    def on_start(self) -> None:
+        super().on_start()
+        self.join(self.room)
+
+    @task
+    def publish(self) -> None:
+        self.send_to_group(self.room)

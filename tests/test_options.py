@@ -1,0 +1,49 @@
+"""Options: what users type is checked wherever it comes from, and named when it is wrong."""
+
+import dataclasses
+
+import pytest
+
+from wpsload.errors import ConfigError
+from wpsload.options import OPTIONS, Settings
+
+
+def test_defaults_are_valid() -> None:
+    """A run without any option has usable settings, those of the service's performance guide."""
+    settings = Settings.read({})
+    assert settings.payload_bytes == 2048
+    assert settings.interval_s == 1.0
+    assert settings.group_size == 10
+
+
+@pytest.mark.parametrize(
+    ("destination", "value"),
+    [
+        ("wps_interval", "soon"),
+        ("wps_group_size", "0"),
+        ("wps_group_size", "ten"),
+        ("wps_payload_bytes", "12"),
+        ("wps_data_type", "xml"),
+        ("wps_token_in", "cookie"),
+        ("wps_drain", "0s"),
+    ],
+)
+def test_a_bad_value_names_its_option(destination: str, value: str) -> None:
+    """The error says which option is wrong, and shows the value."""
+    flag = "--" + destination.replace("_", "-")
+    with pytest.raises(ConfigError, match=flag):
+        Settings.read({destination: value})
+
+
+def test_every_option_has_help_and_a_variable() -> None:
+    """The table that documents and parsers are made from is complete."""
+    for option in OPTIONS:
+        assert option.help.endswith(".")
+        assert option.variable.startswith("WPS_")
+        assert option.flag.startswith("--wps-")
+
+
+def test_settings_hold_no_secret() -> None:
+    """Options travel to workers and to Locust's page, so none may hold a key or a token."""
+    for field in dataclasses.fields(Settings):
+        assert field.name not in ("token", "key", "access_key", "connection_string")

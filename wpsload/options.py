@@ -1,0 +1,173 @@
+"""The Locust options of wpsload: one table, its argparse group, and the settings read from it."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from wpsload.connection import Limits
+from wpsload.errors import ConfigError
+from wpsload.payload import check_size
+from wpsload.subprotocol import DataType
+from wpsload.units import parse_duration_s
+
+__all__ = ["OPTIONS", "Option", "Settings", "add_options"]
+
+
+def _count(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise ConfigError(f"{text!r} is not a whole number of 1 or more")
+    return value
+
+
+def _duration(text: str) -> str:
+    parse_duration_s(text)
+    return text
+
+
+def _positive_duration(text: str) -> str:
+    if parse_duration_s(text) <= 0:
+        raise ConfigError(f"{text!r} is no time at all", hint="write it like 250ms, 5s or 20m")
+    return text
+
+
+def _payload_bytes(text: str) -> int:
+    return check_size(_count(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: `--wps-NAME`, environment variable `WPS_NAME`, a field of Locust's page.
+
+    `check` reads what the user typed and raises `ConfigError`; durations stay as typed, so that
+    Locust's page shows `1s` and not `1.0`.
+    """
+
+    name: str
+    default: Any
+    help: str
+    check: Callable[[str], Any] | None = None
+    choices: tuple[str, ...] | None = None
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag."""
+        return f"--wps-{self.name}"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return f"WPS_{self.name.upper().replace('-', '_')}"
+
+    @property
+    def destination(self) -> str:
+        """The attribute of Locust's `parsed_options`."""
+        return f"wps_{self.name.replace('-', '_')}"
+
+    def read(self, value: Any) -> Any:
+        """The checked value of whatever a command line, variable or form holds.
+
+        Raises:
+            ConfigError: if it is not a value of this option; it names the option.
+        """
+        if self.choices is not None and value not in self.choices:
+            raise ConfigError(f"{self.flag}: {value!r} is none of {', '.join(self.choices)}")
+        if self.check is None:
+            return value
+        try:
+            return self.check(str(value))
+        except ConfigError as error:
+            raise ConfigError(f"{self.flag}: {error.message}", hint=error.hint) from None
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("group-size", 10, "Members of each group.", _count),
+    Option("payload-bytes", 2048, "Size of each message, its time stamp included.", _payload_bytes),
+    Option("interval", "1s", "Time between the messages of one user; 0 for no pause.", _duration),
+    Option("data-type", "text", "Data type of the messages.", choices=("text", "json", "binary")),
+    Option("no-echo", False, "Keep a sender's messages from the sender itself."),
+    Option("connect-timeout", "10s", "Longest wait while connecting.", _positive_duration),
+    Option("ack-timeout", "30s", "Longest wait for an ack or an echo.", _positive_duration),
+    Option("drain", "5s", "Longest wait at the end for answers that are due.", _positive_duration),
+    Option(
+        "token-in",
+        "query",
+        "Where the token travels: in the URL, as browsers send it, or in a header.",
+        choices=("query", "header"),
+    ),
+    Option("token-ttl", "60m", "Lifetime of the tokens that the run mints.", _positive_duration),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of one test, checked; durations in seconds."""
+
+    group_size: int
+    payload_bytes: int
+    interval_s: float
+    data_type: DataType
+    is_no_echo: bool
+    limits: Limits
+    is_token_in_header: bool
+    token_ttl_s: float
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> "Settings":
+        """The settings in `values`, keyed like Locust's `parsed_options`; others are defaults.
+
+        Raises:
+            ConfigError: if a value is not one of its option.
+        """
+        read = {
+            option.name: option.read(values.get(option.destination, option.default))
+            for option in OPTIONS
+        }
+        return cls(
+            group_size=read["group-size"],
+            payload_bytes=read["payload-bytes"],
+            interval_s=parse_duration_s(read["interval"]),
+            data_type=read["data-type"],
+            is_no_echo=bool(read["no-echo"]),
+            limits=Limits(
+                connect_timeout_s=parse_duration_s(read["connect-timeout"]),
+                ack_timeout_s=parse_duration_s(read["ack-timeout"]),
+                drain_s=parse_duration_s(read["drain"]),
+            ),
+            is_token_in_header=read["token-in"] == "header",
+            token_ttl_s=parse_duration_s(read["token-ttl"]),
+        )
+
+
+def _argument_type(check: Callable[[str], Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return check(text)
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options to Locust's parser, as a group that its page shows too."""
+    group = parser.add_argument_group("wpsload", "Load on Azure Web PubSub")
+    for option in OPTIONS:
+        extra: dict[str, Any] = {"env_var": option.variable, "help": option.help}
+        if isinstance(option.default, bool):
+            extra["action"] = "store_true"
+        else:
+            extra["default"] = option.default
+            extra["metavar"] = option.name.rpartition("-")[2].upper()
+        if option.check is not None:
+            extra["type"] = _argument_type(option.check)
+        if option.choices is not None:
+            extra |= {"choices": option.choices, "metavar": None}
+        action: Any = group.add_argument(option.flag, **extra)
+        # Locust marks its own arguments like this, but only those outside of a group.
+        action.include_in_web_ui = True
+        action.is_secret = action.is_required = action.is_multiple = False

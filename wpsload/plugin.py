@@ -1,0 +1,276 @@
+"""wpsload inside Locust: options, target, measurements, files and the end of a run.
+
+Importing this module (which `wpsload.users` does) is all the wiring there is. In order:
+
+- `init_command_line_parser`: our options are added. Once Locust has parsed them, and before it
+  acts on them or forks workers, the target is decided and checked, or the process ends with 2.
+- `init`: Locust's page is guarded, and workers learn what the master may tell them.
+- `test_start`: a run begins, with the options of that moment.
+- while it runs: samples go to Locust as `request` events and to the recorder, whose seconds are
+  written to `<prefix>_pubsub_history.csv`; workers send theirs along with Locust's own reports.
+- `test_stopping`: the master has its workers drain, and waits for them.
+- `quitting` and `quit`: the files are completed and the summary is printed.
+"""
+
+from locust import events
+from locust.env import Environment
+from locust.runners import LocalRunner, MasterRunner, WorkerRunner
+
+import atexit
+import os
+import sys
+import weakref
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import gevent
+from flask import jsonify, request
+
+from wpsload import locust_precision, preflight, target, web_guard
+from wpsload.clock import unix_s
+from wpsload.distributed import Master, Worker
+from wpsload.errors import ConfigError, WpsloadError
+from wpsload.metrics import Sample
+from wpsload.options import Settings, add_options
+from wpsload.pubsub_csv import PubsubCsv
+from wpsload.run import LoadRun
+from wpsload.standin import embedded
+from wpsload.summary import summary_lines
+from wpsload.units import ms, parse_duration_s
+
+__all__ = ["run_of"]
+
+_LOOPBACK = "127.0.0.1"
+
+locust_precision.install()
+
+_runs: weakref.WeakKeyDictionary[Environment, LoadRun] = weakref.WeakKeyDictionary()
+
+
+class _Failure(Exception):
+    """A failed sample, as Locust's table of failures shows it: by its text alone."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class _Process:
+    """What was decided for this process, and its forked workers, before Locust began."""
+
+    def __init__(self) -> None:
+        self.target: target.Target | None = None
+        self.csv: PubsubCsv | None = None
+        self.finished: LoadRun | None = None
+        self.is_prepared = False
+
+    def decide_target(self) -> target.Target:
+        """The target of the environment; the first call starts a stand-in if there is none."""
+        if self.target is None:
+            decided = target.from_environment(os.environ)
+            if isinstance(decided, target.EmbeddedTarget):
+                standin = embedded.start()
+                atexit.register(standin.stop)
+                self.target = decided.started(standin.connection_string)
+            else:
+                self.target = decided
+        return self.target
+
+
+_process = _Process()
+
+
+def run_of(environment: Environment) -> LoadRun:
+    """The run that the users of `environment` belong to."""
+    run = _runs.get(environment)
+    if run is None:
+        run = LoadRun(_process.decide_target, fire=_firing(environment))
+        _runs[environment] = run
+    return run
+
+
+def _firing(environment: Environment) -> Callable[[Sample], None]:
+    fire = environment.events.request.fire
+
+    def fire_request(sample: Sample) -> None:
+        # A failure has no time: it must not improve a percentile by failing fast.
+        is_timed = sample.failure is None and sample.latency_ns is not None
+        fire(
+            request_type=sample.metric.type,
+            name=sample.metric.name,
+            response_time=ms(sample.latency_ns or 0) if is_timed else None,
+            response_length=sample.size_bytes,
+            exception=None if sample.failure is None else _Failure(sample.failure),
+            context={},
+        )
+
+    return fire_request
+
+
+def _fail(error: WpsloadError) -> NoReturn:
+    """End the process as any command line does for a user's mistake."""
+    click.echo(f"error: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
+    sys.exit(error.exit_code)
+
+
+@events.init_command_line_parser.add_listener
+def _add_options(parser: ArgumentParser, **_: Any) -> None:
+    add_options(parser)
+    parse_args = parser.parse_args
+
+    def parse_and_prepare(*args: Any, **kwargs: Any) -> Namespace:
+        options: Namespace = parse_args(*args, **kwargs)
+        try:
+            _prepare(options)
+        except WpsloadError as error:
+            _fail(error)
+        return options
+
+    # Locust has no event between parsing and acting, where files are opened and workers forked.
+    parser.parse_args = parse_and_prepare  # type: ignore[method-assign]  # this instance only
+
+
+def _prepare(options: Namespace) -> None:
+    """Everything that can be wrong with the options is found here, before any load."""
+    if not hasattr(options, "web_host"):
+        return  # a parser for something else
+    options.web_host = options.web_host or _LOOPBACK
+    is_only_listing = (
+        options.list_commands or options.show_task_ratio or options.show_task_ratio_json
+    )
+    if _process.is_prepared or is_only_listing:
+        return
+    _process.is_prepared = True
+    _raise_file_limit()
+    settings = Settings.read(vars(options))
+    if not options.worker:
+        _prepare_files(options)
+    if options.master or options.worker:
+        _prepare_distributed(options)
+        if _process.target is None:
+            return
+    chosen = _process.decide_target()
+    if not options.worker:
+        _announce(chosen)
+        _check(chosen, users=options.num_users or 1, run_time_s=options.run_time)
+        preflight.probe(chosen, settings)
+
+
+def _prepare_distributed(options: Namespace) -> None:
+    """A process of a run on many machines needs a target that the others can have too."""
+    decided = target.from_environment(os.environ)
+    if not isinstance(decided, target.EmbeddedTarget):
+        _process.target = decided
+    elif options.worker:
+        raise ConfigError(
+            "a worker has no target: the embedded stand-in belongs to one machine",
+            hint="set WPS_CONNECTION_STRING for every worker, or use --processes",
+        )
+    else:
+        click.echo("target: decided by each worker's own environment", err=True)
+
+
+def _announce(chosen: target.Target) -> None:
+    click.echo(f"target: {chosen.describe()}", err=True)
+    for note in chosen.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def _check(chosen: target.Target, *, users: int, run_time_s: float | None) -> None:
+    now_s = unix_s()
+    needed_until_s = None if run_time_s is None else now_s + run_time_s
+    chosen.check(users, now_s=now_s, needed_until_s=needed_until_s)
+
+
+def _prepare_files(options: Namespace) -> None:
+    """Decide where the CSV files go, and that they can be written.
+
+    Without `--csv` each run gets a folder of its own under `reports/`.
+    """
+    if options.csv_prefix is None:
+        started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        scenario = Path(str(options.locustfile).split(",")[0]).stem
+        options.csv_prefix = str(Path("reports", f"{started}-{scenario}", "locust"))
+    _process.csv = PubsubCsv.open(options.csv_prefix)
+
+
+def _raise_file_limit() -> None:
+    """Let this process have as many sockets as the system allows; Locust asks for 10,000."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@events.init.add_listener
+def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None:
+    run = run_of(environment)
+    if web_ui is not None:
+        web_guard.install(web_ui, bind_host=web_ui.host)
+        web_ui.app.before_request(lambda: _refuse_bad_start(environment))
+    if isinstance(runner, WorkerRunner):
+        Worker(environment, runner, run)
+        return
+    if isinstance(runner, MasterRunner):
+        Master(environment, runner, run)
+    if _process.csv is not None:
+        gevent.spawn(_write_seconds, _process.csv, run, runner)
+
+
+def _refuse_bad_start(environment: Environment) -> Any:
+    """Answer a start from Locust's page whose options are wrong the way Locust does."""
+    if request.method != "POST" or not request.path.endswith("/swarm"):
+        return None
+    try:
+        Settings.read({**vars(environment.parsed_options), **request.form})
+        run_time = request.form.get("run_time")
+        _check(
+            _process.decide_target(),
+            users=int(request.form.get("user_count", 1)),
+            run_time_s=parse_duration_s(run_time) if run_time else None,
+        )
+    except (ConfigError, ValueError) as error:
+        return jsonify({"success": False, "message": str(error), "host": environment.host})
+    return None
+
+
+def _write_seconds(csv: PubsubCsv, run: LoadRun, runner: Any) -> None:
+    while True:
+        csv.write_seconds(run.recorder, now_s=unix_s(), users=runner.user_count)
+        gevent.sleep(1)
+
+
+@events.test_start.add_listener
+def _start(environment: Environment, **_: Any) -> None:
+    run_of(environment).start(Settings.read(vars(environment.parsed_options)))
+
+
+@events.quitting.add_listener
+def _finish(environment: Environment, **_: Any) -> None:
+    """Stop before Locust decides on the exit code, so that what the drain finds counts.
+
+    Registered when this module is imported, it comes after the master's own listener, which waits
+    for the last reports of the workers.
+    """
+    if isinstance(environment.runner, LocalRunner):
+        environment.runner.stop()
+    if _process.csv is not None:
+        _process.csv.close(run_of(environment).recorder, now_s=unix_s())
+        _process.finished = run_of(environment)
+
+
+@events.quit.add_listener
+def _conclude(**_: Any) -> None:
+    """Last of all, below Locust's own tables: what was measured, and where it is written."""
+    if _process.csv is None or _process.finished is None:
+        return
+    for line in summary_lines(_process.finished.recorder.totals()):
+        click.echo(line)
+    click.echo(f"files: {_process.csv.prefix}_*.csv")

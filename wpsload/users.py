@@ -1,0 +1,188 @@
+"""Locust users that are clients of Web PubSub: subclass one and write plain `@task`s.
+
+Each user is one connection, opened when the user starts and closed with code 1000 when it stops.
+Verbs wait until the connection is open, so a task needs no code for drops: they are counted, and
+the user comes back by itself. A request that fails is counted too, and says so in the `Ack` that
+the verb returns; no verb raises for what the service does.
+"""
+
+from locust import User
+
+import random
+from typing import Any
+
+import gevent
+
+from wpsload import payload, plugin
+from wpsload.clock import CLOCK, clock_ns
+from wpsload.connection import Connection
+from wpsload.metrics import Sample
+from wpsload.options import Settings
+from wpsload.session import Message, PubSubSession, SimpleSession
+from wpsload.subprotocol import Ack, DataType
+from wpsload.units import NS_PER_S, seconds
+
+__all__ = ["Ack", "Message", "PubSubUser", "SimpleUser"]
+
+_SPAWN_BURST_S = 1.0  # Locust spawns a second's worth of users at once
+
+
+class _WebPubSubUser(User):
+    """What both kinds of user share: one connection, and the pace of `--wps-interval`."""
+
+    abstract = True
+
+    def __init__(self, environment: Any, session: PubSubSession | SimpleSession) -> None:
+        super().__init__(environment)
+        self._run = plugin.run_of(environment)
+        self._due_ns = 0
+        self.number = self._run.take_number()
+        self._connection = Connection(
+            session,
+            address=lambda: self._run.address(self.number),
+            observer=self,
+            limits=self._run.settings.limits,
+            clock_ns=clock_ns,
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """The `--wps-…` options of this test."""
+        return self._run.settings
+
+    @property
+    def room(self) -> str:
+        """The group of this user: users are put into groups of `--wps-group-size`, in order."""
+        return f"room-{self.number // self.settings.group_size}"
+
+    def on_start(self) -> None:
+        """Connect, and return once the connection is open, however many attempts that takes.
+
+        Users of one spawn burst connect spread over a second, so that connect latency does not
+        measure a herd of our own making.
+        """
+        gevent.sleep(random.uniform(0, _SPAWN_BURST_S))  # noqa: S311  # spread, not secrecy
+        self._connection.start()
+        self._connection.wait_open()
+        self._due_ns = clock_ns()
+
+    def on_stop(self) -> None:
+        """Wait for what is still due, `--wps-drain` at most, and close with code 1000."""
+        self._connection.close()
+        self._run.release_number(self.number)
+
+    def wait_time(self) -> float:
+        """Seconds until the next task is due: one every `--wps-interval`, counted from the first.
+
+        A user that is late starts at once and keeps its schedule from there.
+        """
+        now_ns = clock_ns()
+        self._due_ns = max(now_ns, self._due_ns + int(self.settings.interval_s * NS_PER_S))
+        return seconds(self._due_ns - now_ns)
+
+    def on_message(self, message: Message) -> None:
+        """Called for each message that arrives; must not wait for anything."""
+
+    def record(self, sample: Sample) -> None:
+        """Count a measured operation; called by the connection."""
+        self._run.record(sample)
+
+    def count(self, name: str, amount: int) -> None:
+        """Count something that has no duration; called by the connection."""
+        self._run.count(name, amount)
+
+    def message(self, message: Message) -> None:
+        """Hand a message to the scenario, whose mistakes must not take the connection down."""
+        try:
+            self.on_message(message)
+        except Exception as error:
+            self.environment.events.user_error.fire(
+                user_instance=self, exception=error, tb=error.__traceback__
+            )
+
+
+class PubSubUser(_WebPubSubUser):
+    """A client that speaks `json.webpubsub.azure.v1`: groups, events and acks.
+
+    Groups that were joined are joined again after a reconnect.
+    """
+
+    abstract = True
+
+    def __init__(self, environment: Any) -> None:
+        self._session = PubSubSession(clock=CLOCK)
+        super().__init__(environment, self._session)
+
+    def join(self, group: str) -> Ack:
+        """Join `group` and wait for the ack. Needs role `webpubsub.joinLeaveGroup`."""
+        return self._connection.request(lambda sent_ns: self._session.join(group, sent_ns=sent_ns))
+
+    def leave(self, group: str) -> Ack:
+        """Leave `group` and wait for the ack. Needs role `webpubsub.joinLeaveGroup`."""
+        return self._connection.request(lambda sent_ns: self._session.leave(group, sent_ns=sent_ns))
+
+    def send_to_group(
+        self,
+        group: str,
+        data: Any = None,
+        *,
+        data_type: DataType | None = None,
+        no_echo: bool | None = None,
+    ) -> Ack:
+        """Publish to `group` and wait for the ack. Needs role `webpubsub.sendToGroup`.
+
+        `data` is a str for `text`, bytes for `binary`, any JSON value for `json`. Without it a
+        payload of `--wps-payload-bytes` is sent that carries its send time, which is what delivery
+        latency is measured with. `data_type` and `no_echo` default to the options.
+        """
+        kind = data_type or self.settings.data_type
+        is_no_echo = self.settings.is_no_echo if no_echo is None else no_echo
+
+        def make(sent_ns: int) -> tuple[int, bytes]:
+            body = self._stamped(kind, sent_ns) if data is None else data
+            return self._session.send_to_group(
+                group, body, kind, no_echo=is_no_echo, sent_ns=sent_ns
+            )
+
+        return self._connection.request(make)
+
+    def send_event(self, event: str, data: Any = None, *, data_type: DataType | None = None) -> Ack:
+        """Send a user event to the application server and wait for the ack; data as above."""
+        kind = data_type or self.settings.data_type
+
+        def make(sent_ns: int) -> tuple[int, bytes]:
+            body = self._stamped(kind, sent_ns) if data is None else data
+            return self._session.send_event(event, body, kind, sent_ns=sent_ns)
+
+        return self._connection.request(make)
+
+    def _stamped(self, data_type: DataType, sent_ns: int) -> str | bytes:
+        return payload.stamp(
+            payload.Stamp(CLOCK, sent_ns),
+            size_bytes=self.settings.payload_bytes,
+            data_type=data_type,
+        )
+
+
+class SimpleUser(_WebPubSubUser):
+    """A plain WebSocket client: each frame is a `message` event for the application server."""
+
+    abstract = True
+
+    def __init__(self, environment: Any) -> None:
+        self._session = SimpleSession(clock=CLOCK)
+        super().__init__(environment, self._session)
+
+    def send(self, data: str | bytes) -> None:
+        """Send one frame, text for a str and binary for bytes; what comes back is a message."""
+        is_text = isinstance(data, str)
+        frame = data.encode() if isinstance(data, str) else data
+        self._connection.send(frame, is_text=is_text)
+
+    def echo(self) -> Ack:
+        """Send a frame of `--wps-payload-bytes` and wait until the application echoes it."""
+        kind: DataType = "binary" if self.settings.data_type == "binary" else "text"
+        return self._connection.request(
+            lambda sent_ns: self._session.echo(self.settings.payload_bytes, kind, sent_ns=sent_ns),
+            is_text=kind == "text",
+        )
