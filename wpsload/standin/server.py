@@ -47,6 +47,9 @@ LISTEN_BACKLOG = 4096
 STOP_TIMEOUT_S = 1.5
 """Wait for clients to answer the close when the process stops."""
 
+REST_TIMEOUT_S = 0.2
+"""After that, wait for REST requests under way."""
+
 READ_AHEAD_FACTOR = 4
 """A message up to this many times the limit is read to its end, so that the client can be told
 1009 in an orderly way; past it aiohttp hangs up, and the client may see only a reset."""
@@ -85,6 +88,7 @@ class StandIn:
         self.ledger = Ledger(faults=self._faults.injected)
         self._hubs: dict[str, Hub] = {}
         self._wires: dict[str, Wire] = {}
+        self._sessions: dict[Wire, asyncio.Future[None]] = {}  # until the TCP connection ends
         self._told: set[str] = set()
 
     def application(self) -> web.Application:
@@ -96,7 +100,6 @@ class StandIn:
         app.router.add_get("/client", self._accept_client)
         app.router.add_get("/_standin/stats", self._stats)
         app.router.add_route("*", "/api/{rest:.*}", rest.handle)
-        app.on_shutdown.append(self._go_away)
         return app
 
     def _hub(self, name: str) -> Hub:
@@ -186,7 +189,12 @@ class StandIn:
         self.ledger.connections_open += 1
         self.ledger.connections_total += 1
         self._perform(hub.connect(connection_id, admission))
-        await wire.serve()
+        over = self._sessions[wire] = asyncio.get_running_loop().create_future()
+        try:
+            await wire.serve()
+        finally:
+            del self._sessions[wire]
+            over.set_result(None)
 
     def _forget(self, connection_id: str) -> None:
         del self._wires[connection_id]
@@ -200,9 +208,14 @@ class StandIn:
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
         return web.Response(status=status, headers=headers)
 
-    async def _go_away(self, _app: web.Application) -> None:
-        for wire in tuple(self._wires.values()):
+    async def stop(self) -> None:
+        """Close all clients with 1001, and drop those that do not answer in time."""
+        for wire in self._sessions:
             wire.go_away()
+        if self._sessions:
+            await asyncio.wait(self._sessions.values(), timeout=STOP_TIMEOUT_S)
+        for wire in tuple(self._sessions):
+            wire.abort()
 
 
 def _client_token(request: web.Request) -> str | None:
@@ -272,7 +285,7 @@ async def serve(
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
     _allow_many_connections()
     stand_in = StandIn(settings)
-    runner = web.AppRunner(stand_in.application(), access_log=None, shutdown_timeout=STOP_TIMEOUT_S)
+    runner = web.AppRunner(stand_in.application(), access_log=None, shutdown_timeout=REST_TIMEOUT_S)
     stopping = asyncio.Event()
     await runner.setup()
     try:
@@ -286,6 +299,8 @@ async def serve(
                 _watch_stdin(stopping)
             listening(runner.addresses[0][1])
             await stopping.wait()
+        await site.stop()
+        await stand_in.stop()
     finally:
         await runner.cleanup()
 

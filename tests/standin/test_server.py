@@ -1,0 +1,588 @@
+"""The stand-in as a real process: handshakes, closing, limits, and a ledger that is exact."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rawclient import JSON_V1, RawClient, refused
+from serving import DEADLINE_S, ROOT, StandIn
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+from websockets.frames import Opcode
+from websockets.typing import Subprotocol
+
+Start = Callable[..., StandIn]
+
+SIMPLE: None = None
+"""Offer no subprotocol."""
+
+
+@contextmanager
+def pubsub(stand_in: StandIn, **options: Any) -> Iterator[RawClient]:
+    """A PubSub client that has read its `connected` frame."""
+    with RawClient(stand_in.client_url(**options)) as client:
+        assert client.message()["event"] == "connected"
+        yield client
+
+
+def closed_with(client: RawClient) -> int:
+    client.wait_closed()
+    return client.close_code
+
+
+# Handshake
+
+
+def test_connected_is_the_first_frame(stand_in: StandIn) -> None:
+    """A PubSub client first gets `connected` with its user and a 32-digit connection id."""
+    with RawClient(stand_in.client_url(user_id="u1")) as client:
+        connected = client.message()
+    assert (
+        connected["type"],
+        connected["event"],
+        connected["userId"],
+    ) == ("system", "connected", "u1")
+    assert len(bytes.fromhex(connected["connectionId"])) == 16
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ([JSON_V1], JSON_V1),
+        (["json.reliable.webpubsub.azure.v1", JSON_V1], JSON_V1),
+        ([JSON_V1, "chat"], JSON_V1),
+    ],
+)
+def test_first_supported_subprotocol_is_chosen(
+    stand_in: StandIn, offered: list[str], chosen: str
+) -> None:
+    """Of several subprotocols the first supported one is echoed."""
+    with RawClient(stand_in.client_url(), subprotocols=[Subprotocol(x) for x in offered]) as client:
+        assert chosen == client.subprotocol
+
+
+def test_unknown_subprotocol_makes_a_simple_client(stand_in: StandIn) -> None:
+    """A client that offers only unknown names is simple and gets no subprotocol header."""
+    with RawClient(stand_in.client_url(), subprotocols=[Subprotocol("chat")]) as client:
+        assert "Sec-WebSocket-Protocol" not in client.response.headers
+        client.send("hi")
+        assert client.payload() == "hi"
+
+
+def test_compression_is_never_negotiated(stand_in: StandIn) -> None:
+    """An offer of permessage-deflate is ignored, so sizes stay comparable."""
+    offer = [ClientPerMessageDeflateFactory()]
+    with RawClient(stand_in.client_url(), extensions=offer) as client:
+        assert client.extensions == []
+        assert "Sec-WebSocket-Extensions" not in client.response.headers
+
+
+def test_token_in_header(stand_in: StandIn) -> None:
+    """A token in the Authorization header opens the connection as well."""
+    url = stand_in.client_url().partition("?")[0]
+    token = stand_in.token(sub="u2")
+    with RawClient(url, headers={"Authorization": f"Bearer {token}"}) as client:
+        assert client.message()["userId"] == "u2"
+
+
+def test_token_in_query_wins(stand_in: StandIn) -> None:
+    """If query and header disagree, the query counts."""
+    headers = {"Authorization": f"Bearer {stand_in.token(sub='header')}"}
+    with RawClient(stand_in.client_url(user_id="query"), headers=headers) as client:
+        assert client.message()["userId"] == "query"
+
+
+@pytest.mark.parametrize("audience", ["/client/hubs/load", "/client/?hub=load"])
+def test_legacy_url(stand_in: StandIn, audience: str) -> None:
+    """`/client/?hub=` works with a token for either form of the URL."""
+    token = stand_in.token(aud=stand_in.endpoint + audience)
+    url = f"ws://127.0.0.1:{stand_in.port}/client/?hub=load&access_token={token}"
+    with RawClient(url) as client:
+        assert client.message()["event"] == "connected"
+
+
+def test_audience_ignores_case(stand_in: StandIn) -> None:
+    """The audience of a token is compared without case, and hubs too."""
+    token = stand_in.token(aud=f"HTTP://127.0.0.1:{stand_in.port}/client/hubs/LOAD")
+    url = f"ws://127.0.0.1:{stand_in.port}/client/hubs/load?access_token={token}"
+    with RawClient(url) as client:
+        assert client.message()["event"] == "connected"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": "http://127.0.0.1:1/client/hubs/load"},
+        {"aud": None},
+        {"exp": None},
+        {"exp": datetime.now(tz=UTC) - timedelta(minutes=6)},
+        {"nbf": datetime.now(tz=UTC) + timedelta(minutes=6)},
+    ],
+    ids=["other audience", "no audience", "no expiry", "expired", "not yet valid"],
+)
+def test_invalid_token_is_refused(stand_in: StandIn, claims: dict[str, Any]) -> None:
+    """A token that is not valid here and now gets 401, a bearer challenge and no body."""
+    url = stand_in.client_url().partition("?")[0]
+    response = refused(f"{url}?access_token={stand_in.token(**claims)}")
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert not response.body
+    assert stand_in.stats()["refused"] == {"401": 1}
+
+
+def test_missing_or_forged_token_is_refused(stand_in: StandIn) -> None:
+    """No token at all, and one signed with another key, get 401."""
+    url = stand_in.client_url()
+    assert refused(url.partition("?")[0]).status_code == 401
+    assert refused(url[:-4] + "AAAA").status_code == 401
+
+
+def test_clock_skew(start_stand_in: Start) -> None:
+    """A token that expired within the clock skew is still good, and not if the skew is less."""
+    expired = datetime.now(tz=UTC) - timedelta(minutes=4)
+    for arguments, is_good in ((), True), (("--clock-skew", "0s"), False):
+        stand_in = start_stand_in(*arguments)
+        url = stand_in.client_url().partition("?")[0] + "?access_token="
+        url += stand_in.token(exp=expired)
+        if is_good:
+            with RawClient(url) as client:
+                assert client.message()["event"] == "connected"
+        else:
+            assert refused(url).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{"webpubsub.group": ["ok", " "]}, {"webpubsub.group": [7]}, {"role": {"a": 1}}],
+)
+def test_impossible_claims_are_refused(stand_in: StandIn, claims: dict[str, Any]) -> None:
+    """A genuine token with an invalid group or role claim gets 400."""
+    url = stand_in.client_url().partition("?")[0]
+    assert refused(f"{url}?access_token={stand_in.token(**claims)}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"webpubsub_mode": "broadcast"},
+        {"webpubsub_mode": "sendToGroup"},
+        {"webpubsub_mode": "sendToGroup", "group": " "},
+        {"webpubsub_mode": "sendToGroup", "group": "g", "noEcho": "maybe"},
+    ],
+)
+def test_impossible_mode_is_refused(stand_in: StandIn, query: dict[str, str]) -> None:
+    """A simple client with an unknown mode, no valid group or a bad noEcho gets 400."""
+    with (
+        pytest.raises(Exception, match="400"),
+        RawClient(stand_in.client_url(**query), subprotocols=SIMPLE),
+    ):
+        pass
+
+
+def test_plain_get_is_refused(stand_in: StandIn) -> None:
+    """A request that is no WebSocket handshake gets 400."""
+    target = stand_in.client_url().removeprefix(f"ws://127.0.0.1:{stand_in.port}")
+    status, _, _ = stand_in.request("GET", target)
+    assert status == 400
+    assert stand_in.stats()["refused"] == {"400": 1}
+
+
+# Protocol
+
+
+def test_role_and_group_claims_may_be_strings(stand_in: StandIn) -> None:
+    """A single role or group may stand in the token without an array."""
+    claims = {"role": "webpubsub.sendToGroup.g", "webpubsub.group": "g"}
+    url = stand_in.client_url().partition("?")[0]
+    with RawClient(f"{url}?access_token={stand_in.token(**claims)}") as client:
+        client.message()
+        client.send({"type": "sendToGroup", "group": "g", "data": 1})
+        assert client.message()["data"] == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (b"\x00", 1003),
+        ("nonsense", 1007),
+        ("[]", 1007),
+        ({"type": "unheard"}, 1007),
+        ({"type": "joinGroup", "group": ""}, 1007),
+        ({"type": "event", "event": "1", "data": 1}, 1007),
+        ({"type": "sendToGroup", "group": "g", "dataType": "binary", "data": "?"}, 1007),
+    ],
+)
+def test_invalid_message_ends_with_disconnected_and_a_code(
+    stand_in: StandIn, message: Any, code: int
+) -> None:
+    """A PubSub client that breaks the protocol gets a `disconnected` frame, then the close code."""
+    with pubsub(stand_in) as client:
+        client.send(message)
+        assert client.message()["event"] == "disconnected"
+        assert code == closed_with(client)
+    assert stand_in.stats()["closed"] == {str(code): 1}
+
+
+def test_invalid_utf8_is_closed_with_1007(stand_in: StandIn) -> None:
+    """A text frame that is not UTF-8 closes the connection with 1007."""
+    with pubsub(stand_in) as client:
+        client.send_unchecked(Opcode.TEXT, b"\xff")
+        assert closed_with(client) == 1007
+    assert stand_in.stats()["closed"] == {"1007": 1}
+
+
+@pytest.mark.parametrize("subprotocols", [[JSON_V1], None])
+def test_size_limit(start_stand_in: Start, subprotocols: list[Subprotocol] | None) -> None:
+    """A message of exactly the limit passes, one byte more closes with 1009."""
+    stand_in = start_stand_in("--max-message-bytes", "1000")
+    filler = json.dumps({"type": "event", "event": "e", "dataType": "text", "data": ""})
+    with RawClient(stand_in.client_url(), subprotocols=subprotocols) as client:
+        if subprotocols:
+            client.message()
+        text = filler[:-2] + "x" * (1000 - len(filler)) + filler[-2:]
+        client.send(text)
+        assert client.payload()
+        client.send(text + " ")
+        assert closed_with(client) == 1009
+
+
+def test_message_far_over_the_limit_is_closed_with_1009(stand_in: StandIn) -> None:
+    """The default limit is 1 MiB; twice that is refused with 1009, not with a reset."""
+    with pubsub(stand_in) as client:
+        client.send("x" * 2 * 1024 * 1024)
+        assert closed_with(client) == 1009
+
+
+def test_ping_is_answered(stand_in: StandIn) -> None:
+    """Both kinds of ping are answered: the frame of the protocol and the JSON message."""
+    with pubsub(stand_in) as client:
+        client.send_unchecked(Opcode.PING, b"abc")
+        assert ((pong := client.frame()).opcode, bytes(pong.data)) == (Opcode.PONG, b"abc")
+        client.send({"type": "ping"})
+        assert client.message() == {"type": "pong"}
+
+
+def test_close_frame_is_echoed(stand_in: StandIn) -> None:
+    """The code of a client's close frame comes back and is counted."""
+    with pubsub(stand_in) as client:
+        client.start_close(4321)
+        assert closed_with(client) == 4321
+    assert stand_in.stats()["closed"] == {"4321": 1}
+
+
+def test_close_frame_without_a_code(stand_in: StandIn) -> None:
+    """An empty close frame is answered with 1000 and counted as 1005."""
+    with pubsub(stand_in) as client:
+        client.send_unchecked(Opcode.CLOSE, b"")
+        assert closed_with(client) == 1000
+    assert stand_in.stats()["closed"] == {"1005": 1}
+
+
+# Simple clients
+
+
+def test_simple_client_echo(stand_in: StandIn) -> None:
+    """A simple client gets nothing on opening; its frames come back as they were."""
+    with RawClient(stand_in.client_url(), subprotocols=SIMPLE) as client:
+        client.send("text")
+        client.send(b"\x00\xff")
+        assert [client.payload(), client.payload()] == ["text", b"\x00\xff"]
+    stats = stand_in.stats()
+    assert (stats["simple_messages_in"], stats["echoes"]) == (2, 2)
+
+
+def test_upstream_none_swallows(start_stand_in: Start) -> None:
+    """With `--upstream none` simple frames and events are taken, and only acks come back."""
+    stand_in = start_stand_in("--upstream", "none")
+    with RawClient(stand_in.client_url(), subprotocols=SIMPLE) as client:
+        client.send("text")
+        client.start_close()
+        assert client.messages_to_end() == []
+    with pubsub(stand_in) as client:
+        client.send({"type": "event", "event": "e", "data": 1, "ackId": 1})
+        client.start_close()
+        assert [json.loads(each)["type"] for each in client.messages_to_end()] == ["ack"]
+    assert stand_in.stats()["simple_messages_in"] == 1
+
+
+def test_simple_client_publishes(stand_in: StandIn) -> None:
+    """A simple client in sendToGroup mode publishes each frame to its group."""
+    url = stand_in.client_url(
+        user_id="s", groups=["g"], webpubsub_mode="sendToGroup", group="g", noEcho="true"
+    )
+    with (
+        pubsub(stand_in, groups=["g"]) as member,
+        RawClient(url, subprotocols=SIMPLE) as publisher,
+    ):
+        publisher.send("hello")
+        message = member.message()
+        assert (
+            message["data"],
+            message["dataType"],
+            message["fromUserId"],
+        ) == ("hello", "text", "s")
+        publisher.start_close()
+        assert publisher.messages_to_end() == []
+
+
+def test_simple_client_without_permission_is_closed(stand_in: StandIn) -> None:
+    """Publishing without the role closes a simple client with 1008 at its first frame."""
+    url = stand_in.client_url(roles=[], webpubsub_mode="sendToGroup", group="g")
+    with RawClient(url, subprotocols=SIMPLE) as client:
+        client.send("hello")
+        assert closed_with(client) == 1008
+
+
+# The ledger is exact
+
+
+def publish_and_count(url: str, *, requests: int) -> Counter[str]:
+    """Send acked messages to group g, close at once, and count what came until the close frame."""
+    with RawClient(url) as client:
+        for ack_id in range(requests):
+            client.send({"type": "sendToGroup", "group": "g", "data": ack_id, "ackId": ack_id})
+        client.start_close()
+        received = Counter(json.loads(each)["type"] for each in client.messages_to_end())
+        assert client.close_code == 1000
+    return received
+
+
+@pytest.mark.parametrize(
+    "stand_in",
+    [["--ack-delay", "0"], ["--ack-delay", "1ms"], ["--ack-delay", "60s"]],
+    indirect=True,
+)
+def test_ledger_equals_what_clients_received(stand_in: StandIn) -> None:
+    """Clients that publish to each other and close whenever they like received, taken together,
+    exactly the acks and deliveries that the ledger counts."""
+    url = stand_in.client_url(groups=["g"])
+    with ThreadPoolExecutor(6) as pool:
+        received = sum(
+            pool.map(lambda _: publish_and_count(url, requests=100), range(6)), Counter[str]()
+        )
+    stats = stand_in.stats()
+    assert received["ack"] == stats["acks_total"] == stats["acks"]["success"] == 600
+    assert received["message"] == stats["deliveries"]
+    assert stats["requests"] == {"sendToGroup": 600}
+    assert (stats["connections_open"], stats["connections_total"]) == (0, 6)
+    assert stats["closed"] == {"1000": 6}
+
+
+def test_pending_acks_are_written_before_the_close_reply(start_stand_in: Start) -> None:
+    """A close frame that arrives while acks wait brings them out, in order, and counted."""
+    stand_in = start_stand_in("--ack-delay", "60s")
+    with pubsub(stand_in) as client:
+        for ack_id in range(10):
+            client.send({"type": "joinGroup", "group": "g", "ackId": ack_id})
+        client.start_close()
+        acked = [json.loads(each)["ackId"] for each in client.messages_to_end()]
+        assert acked == list(range(10))
+        assert client.close_code == 1000
+    assert stand_in.stats()["acks"] == {"success": 10}
+
+
+def test_bytes_are_payload_bytes(stand_in: StandIn) -> None:
+    """`bytes_in` and `bytes_out` add up the payloads of messages, without any framing."""
+    with RawClient(stand_in.client_url(), subprotocols=SIMPLE) as client:
+        for size in (0, 1, 125, 126, 65535, 65536, 100_000):
+            client.send(b"x" * size)
+            assert not size or client.payload() == b"x" * size
+    stats = stand_in.stats()
+    assert 231_323 == stats["bytes_in"] == stats["bytes_out"]
+
+
+def test_slow_client_is_closed(stand_in: StandIn) -> None:
+    """A client that does not read is closed with 1008 once more than 16 MiB wait for it; the
+    others go on."""
+    data = "x" * 500_000
+    with pubsub(stand_in, groups=["g"]), pubsub(stand_in) as sender:
+        for ack_id in range(100):
+            sender.send(
+                {"type": "sendToGroup", "group": "g", "dataType": "text", "data": data}
+                | {"ackId": ack_id}
+            )
+            assert sender.message()["success"]
+            if stand_in.stats()["closed"]:
+                break
+        assert stand_in.stats()["closed"] == {"1008": 1}
+
+
+# Keep-alive
+
+
+def test_silent_client_is_dropped(start_stand_in: Start) -> None:
+    """A client that answers no ping is dropped after two intervals, without a close frame."""
+    stand_in = start_stand_in("--keep-alive", "100ms")
+    with pubsub(stand_in) as client:
+        frame = client.frame()
+        assert frame.opcode is Opcode.PING
+        # From here on nothing is read, so the ping is not answered.
+        wait_until(lambda: stand_in.stats()["closed"] == {"1006": 1})
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    """Ask again and again; each question is a request to the stand-in."""
+    end = datetime.now(tz=UTC) + timedelta(seconds=DEADLINE_S)
+    while not is_true():
+        assert datetime.now(tz=UTC) < end, "it did not become true in time"
+
+
+def test_client_that_answers_pings_stays(start_stand_in: Start) -> None:
+    """A client that says nothing but answers pings outlives many intervals."""
+    stand_in = start_stand_in("--keep-alive", "50ms")
+    with pubsub(stand_in) as client:
+        for _ in range(6):
+            assert client.frame().opcode is Opcode.PING
+        client.send({"type": "ping"})
+        assert client.message() == {"type": "pong"}
+
+
+# Faults
+
+
+def test_refuse_connect(start_stand_in: Start) -> None:
+    """Every Nth handshake is answered with the status of the fault, and counted twice over."""
+    stand_in = start_stand_in("--fault", "refuse-connect:every=2,status=429")
+    with pubsub(stand_in):
+        pass
+    assert refused(stand_in.client_url()).status_code == 429
+    stats = stand_in.stats()
+    assert stats["refused"] == {"429": 1}
+    assert stats["faults"] == {"refuse-connect": 1}
+
+
+def test_cut(start_stand_in: Start) -> None:
+    """`cut` ends the TCP connection without a close frame."""
+    stand_in = start_stand_in("--fault", "cut:every=1")
+    with pubsub(stand_in) as client:
+        client.send({"type": "ping"})
+        assert closed_with(client) == 1006
+    assert stand_in.stats()["closed"] == {"1006": 1}
+
+
+def test_close_fault(start_stand_in: Start) -> None:
+    """`close` sends a close frame with the given code."""
+    stand_in = start_stand_in("--fault", "close:every=1,code=1011")
+    with pubsub(stand_in) as client:
+        client.send({"type": "ping"})
+        assert closed_with(client) == 1011
+    assert stand_in.stats()["faults"] == {"close": 1}
+
+
+# The process
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_clean_stop(stand_in: StandIn, how: signal.Signals) -> None:
+    """A signal closes clients with 1001 after `disconnected`, and the exit code is 0."""
+    with ExitStack() as stack:
+        client = stack.enter_context(pubsub(stand_in))
+        simple = stack.enter_context(RawClient(stand_in.client_url(), subprotocols=SIMPLE))
+        os.kill(stand_in.pid, how)
+        assert client.message()["event"] == "disconnected"
+        assert closed_with(client) == 1001
+        assert closed_with(simple) == 1001
+        assert stand_in.process.wait(DEADLINE_S) == 0
+
+
+def test_stop_does_not_wait_for_clients_that_are_deaf(stand_in: StandIn) -> None:
+    """A client that never answers the close does not keep the process alive."""
+    with pubsub(stand_in):
+        os.kill(stand_in.pid, signal.SIGTERM)
+        assert stand_in.process.wait(DEADLINE_S) == 0
+
+
+def serve(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "wpsload", "serve", *arguments],
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+        text=True,
+        timeout=DEADLINE_S,
+        **options,
+    )
+
+
+def test_taken_port_is_one_clear_line() -> None:
+    """A port in use ends with exit code 2 and no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = serve("--port", str(port))
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: port {port} is taken\nhint: ")
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--fault", "cut"], ["--hub", "1"], ["--ack-delay", "soon"], ["--keep-alive", "0"]],
+)
+def test_bad_option_is_exit_code_2(arguments: list[str]) -> None:
+    """A bad option is told without a traceback, with exit code 2."""
+    result = serve(*arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_until_stdin_closes() -> None:
+    """With `--until-stdin-closes` the process ends when its stdin does."""
+    result = serve("--json", "--until-stdin-closes", input="")
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["hub"] == "load"
+
+
+def test_text_output() -> None:
+    """Without `--json` the first line is the connection string, the rest are hints."""
+    result = serve("--hub", "chat", "--until-stdin-closes", input="")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("Endpoint=http://127.0.0.1:")
+    assert "/client/hubs/chat" in lines[1]
+    assert "/_standin/stats" in lines[2]
+    assert result.stderr == ""
+
+
+def test_other_hosts_are_warned_about() -> None:
+    """Listening beyond loopback is allowed, said aloud, and the printed address can be used."""
+    result = serve("--host", "0.0.0.0", "--until-stdin-closes", input="")  # noqa: S104
+    assert result.returncode == 0
+    assert "warning: listening on 0.0.0.0" in result.stderr
+    assert result.stdout.startswith("Endpoint=http://127.0.0.1:")
+
+
+def test_access_key_from_the_environment(start_stand_in: Start) -> None:
+    """WPS_SERVE_ACCESS_KEY sets the key, so that a connection string can be kept."""
+    key = "k" * 40
+    stand_in = start_stand_in(environ={"WPS_SERVE_ACCESS_KEY": key})
+    assert stand_in.access_key == key
+
+
+def test_tokens_are_never_logged() -> None:
+    """Whatever a client presents, stderr has neither its token nor the key."""
+    key = "canary-key-" + "k" * 32
+    command = [sys.executable, "-m", "wpsload", "serve", "--json"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"WPS_SERVE_ACCESS_KEY": key},
+    ) as process:
+        assert process.stdout is not None
+        stand_in = StandIn(process=process, **json.loads(process.stdout.readline()))
+        refused(stand_in.client_url(user_id="canary")[:-1])
+        refused(f"ws://127.0.0.1:{stand_in.port}/client/hubs/load?access_token=canary-token")
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=DEADLINE_S)
+    assert "refused a client with HTTP 401" in said
+    assert "canary" not in said
