@@ -57,7 +57,6 @@ DEFAULT_ROLES = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")
 DEFAULT_TTL_S = 3600.0
 """Lifetime of minted tokens in seconds, as in the official SDKs."""
 
-_NEGOTIATE_TIMEOUT_S = 10.0
 # Greenlets that negotiate at the same moment and still find a kept connection afterwards.
 _NEGOTIATE_POOL = 1000
 
@@ -219,8 +218,9 @@ def _negotiate_session() -> requests.Session:
 class NegotiateTarget:
     """Asks an application server for the client URL of each user, when the user connects.
 
-    The answer is a JSON object with a `url`, a JSON string, or the plain URL. Source: protocol
-    reference, 2.4.
+    The answer is a JSON object with a `url`, a JSON string, or the plain URL. `host` is the part
+    of `url` that may be shown. `timeout_s` bounds connecting and each wait for more of the answer.
+    Source: protocol reference, 2.4.
     """
 
     url: Secret
@@ -228,6 +228,7 @@ class NegotiateTarget:
     user_ids: tuple[str, ...] | None
     users_file: str | None
     wanted_hub: str | None
+    timeout_s: float = 10.0
     kind: str = "negotiate"
     notes: tuple[str, ...] = ()
     _session: requests.Session = field(
@@ -247,7 +248,7 @@ class NegotiateTarget:
         roles: Sequence[str] = DEFAULT_ROLES,
         groups: Sequence[str] = (),
     ) -> ClientUrl:
-        """What the server answers for user `n`. Blocks up to 10 s for each of its steps."""
+        """What the server answers for user `n`. Blocks; `timeout_s` bounds each wait."""
         if self.user_ids is None:
             return self._ask(_user_id(n))
         if n >= len(self.user_ids):
@@ -278,7 +279,7 @@ class NegotiateTarget:
         # Exceptions of requests quote the URL, and its query may hold a key: never chain them.
         try:
             response = self._session.get(
-                self.url.reveal(), params={"id": user_id}, timeout=_NEGOTIATE_TIMEOUT_S
+                self.url.reveal(), params={"id": user_id}, timeout=self.timeout_s
             )
         except requests.Timeout:
             raise _negotiate_error("negotiate endpoint did not answer in time") from None
