@@ -1,0 +1,110 @@
+"""Real Locust runs in processes of their own, and what they left behind."""
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving import DEADLINE_S, ROOT
+
+from wpsload.target import VARIABLES
+
+__all__ = ["Finished", "command", "environment", "run_locust", "running_locust"]
+
+LOCUSTFILES = ROOT / "locustfiles"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that is over. `said` is stdout and stderr together, as a person sees them."""
+
+    code: int
+    said: str
+    prefix: Path
+
+    def rows(self, kind: str) -> list[dict[str, str]]:
+        """The rows of `<prefix>_<kind>.csv`."""
+        with Path(f"{self.prefix}_{kind}.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def counts(self, type: str, name: str) -> tuple[int, int]:
+        """Requests and failures of one row of Locust's table."""
+        for row in self.rows("stats"):
+            if (row["Type"], row["Name"]) == (type, name):
+                return int(row["Request Count"]), int(row["Failure Count"])
+        return 0, 0
+
+    def failures(self) -> dict[tuple[str, str], int]:
+        """Occurrences by name and text, from Locust's table of failures."""
+        return {
+            (row["Name"], row["Error"]): int(row["Occurrences"]) for row in self.rows("failures")
+        }
+
+
+def command(locustfile: str | Path, *arguments: str) -> list[str]:
+    """The command line of a run; a bare name is one of `locustfiles/`."""
+    path = LOCUSTFILES / locustfile if isinstance(locustfile, str) else locustfile
+    return [sys.executable, "-m", "locust", "-f", str(path), *arguments]
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without a target of its own, and with `extra`."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in VARIABLES and not name.startswith(("WPS_", "LOCUST_"))
+    }
+    return kept | {"PYTHONUNBUFFERED": "1"} | dict(extra or {})
+
+
+def run_locust(
+    locustfile: str | Path,
+    *arguments: str,
+    folder: Path,
+    environ: Mapping[str, str] | None = None,
+    deadline_s: float = 6 * DEADLINE_S,
+) -> Finished:
+    """Run Locust headless in `folder` until it ends by itself."""
+    prefix = folder / "out" / "run"
+    done = subprocess.run(
+        command(locustfile, "--headless", "--csv", str(prefix), *arguments),
+        cwd=folder,
+        env=environment(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=deadline_s,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, prefix)
+
+
+@contextmanager
+def running_locust(
+    locustfile: str | Path,
+    *arguments: str,
+    folder: Path,
+    environ: Mapping[str, str] | None = None,
+) -> Iterator["subprocess.Popen[str]"]:
+    """Locust while it runs; killed on leaving if it has not ended."""
+    options: dict[str, Any] = {} if sys.platform == "win32" else {"start_new_session": True}
+    with subprocess.Popen(
+        command(locustfile, *arguments),
+        cwd=folder,
+        env=environment(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
