@@ -1,0 +1,368 @@
+"""What was measured, second by second and over the whole run, mergeable across workers.
+
+A sample belongs to the second in which its operation ended, and counts in one of three ways:
+
+- a success with a latency enters the histogram of its metric;
+- a success without one (`Sample.latency_ns` is None) is counted and enters no percentile;
+- a failure is counted under its text and never enters a percentile: failing fast must not look
+  like being fast.
+
+Two kinds of process use a recorder. A worker drains it every few seconds into a message to the
+master, which merges. The master, or the only process, reads it, and forgets the seconds it has
+written to a file: totals stay, memory does not grow with the length of the run. It does with the
+number of different failure texts, which is why those never hold an id.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wpsload.histogram import Histogram
+from wpsload.metrics import CONNECT, DELIVERY, METRICS, Metric, Sample
+
+__all__ = ["COUNTS", "Measured", "Recorded", "Recorder", "Second", "Totals"]
+
+COUNTS = ("sent", "sent_bytes", "received_bytes", "opened", "closed")
+"""What is counted without being timed: messages and payload bytes written, payload bytes received,
+connections that opened and closed."""
+
+_MAX_GAP_S = 3600
+"""A longer time without data is not filled with empty seconds: it comes from a worker whose clock
+is wrong, and could be decades."""
+
+_Key = tuple[str, str]
+
+
+def _key(metric: Metric) -> _Key:
+    return metric.type, metric.name
+
+
+_REGISTERED = {_key(metric): metric for metric in METRICS}
+_POSITIONS = {metric: position for position, metric in enumerate(METRICS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The samples of one metric.
+
+    `latency` holds the successes that have one; `successes` is the number of all. `failures` maps
+    each text to its count. `unanswered` is how many of the failures got no answer at all.
+    """
+
+    metric: Metric
+    latency: Histogram
+    successes: int
+    failures: Mapping[str, int]
+    unanswered: int
+
+    @property
+    def failure_count(self) -> int:
+        """Failures of every text."""
+        return sum(self.failures.values())
+
+    @property
+    def count(self) -> int:
+        """Successes and failures."""
+        return self.successes + self.failure_count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What a second and a whole run have in common.
+
+    `connects` are connections that became ready, `sent` messages written, `acked` requests that
+    the service answered by an ack, be it good or bad; `delivered` counts a message once for every
+    member that received it. Bytes are those of WebSocket payloads. `failures` are the failed
+    samples of all metrics. `metrics` has the order of `METRICS`, and no metric without a sample.
+    """
+
+    connects: int
+    sent: int
+    acked: int
+    delivered: int
+    sent_bytes: int
+    received_bytes: int
+    failures: int
+    metrics: Mapping[Metric, Measured]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Second(Recorded):
+    """One second of the run; `second` is Unix time, `connections_open` holds at its end."""
+
+    second: int
+    connections_open: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals(Recorded):
+    """The whole run.
+
+    `duration_s` is the number of its seconds, from the first to the last in which anything
+    happened. Connections are looked at once at the end of each of them.
+    """
+
+    duration_s: int
+    connections_open: int
+    connections_peak: int
+    connections_mean: float
+
+
+class _MetricTally:
+    """The samples of one metric while they arrive."""
+
+    __slots__ = ("failures", "latency", "metric", "unanswered", "untimed")
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+        self.latency = Histogram()
+        self.untimed = 0
+        self.unanswered = 0
+        self.failures: dict[str, int] = {}
+
+    def include(self, other: "_MetricTally") -> None:
+        self.latency.include(other.latency)
+        self.untimed += other.untimed
+        self.unanswered += other.unanswered
+        for text, count in other.failures.items():
+            self.failures[text] = self.failures.get(text, 0) + count
+
+    def measured(self) -> Measured:
+        latency = Histogram()
+        latency.include(self.latency)
+        return Measured(
+            metric=self.metric,
+            latency=latency,
+            successes=latency.count + self.untimed,
+            failures=dict(self.failures),
+            unanswered=self.unanswered,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "type": self.metric.type,
+            "name": self.metric.name,
+            "meaning": self.metric.meaning,
+            "latency": self.latency.to_dict(),
+            "untimed": self.untimed,
+            "unanswered": self.unanswered,
+            "failures": self.failures,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "_MetricTally":
+        sent = Metric(data["type"], data["name"], data["meaning"])
+        tally = cls(_REGISTERED.get(_key(sent), sent))
+        tally.latency = Histogram.from_dict(data["latency"])
+        tally.untimed = data["untimed"]
+        tally.unanswered = data["unanswered"]
+        tally.failures = dict(data["failures"])
+        return tally
+
+
+class _Tally:
+    """Everything that belongs to one span of time while it arrives."""
+
+    __slots__ = ("counts", "metrics")
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(COUNTS, 0)
+        self.metrics: dict[_Key, _MetricTally] = {}
+
+    def metric(self, metric: Metric) -> _MetricTally:
+        key = metric.type, metric.name
+        tally = self.metrics.get(key)
+        if tally is None:
+            tally = self.metrics[key] = _MetricTally(metric)
+        return tally
+
+    def add(self, sample: Sample) -> None:
+        tally = self.metric(sample.metric)
+        if sample.failure is not None:
+            tally.failures[sample.failure] = tally.failures.get(sample.failure, 0) + 1
+            tally.unanswered += not sample.is_answered
+        elif sample.latency_ns is None:
+            tally.untimed += 1
+        else:
+            tally.latency.record(sample.latency_ns)
+
+    def include(self, other: "_Tally") -> None:
+        for name, amount in other.counts.items():
+            self.counts[name] += amount
+        for tally in other.metrics.values():
+            self.metric(tally.metric).include(tally)
+
+    @property
+    def net_opened(self) -> int:
+        """Connections opened without those closed; may be negative."""
+        return self.counts["opened"] - self.counts["closed"]
+
+    def recorded(self) -> dict[str, Any]:
+        """The fields of `Recorded`."""
+        measured = [tally.measured() for tally in self.metrics.values()]
+        measured.sort(key=lambda one: _POSITIONS.get(one.metric, len(_POSITIONS)))
+        metrics = {one.metric: one for one in measured}
+        return {
+            "connects": metrics[CONNECT].successes if CONNECT in metrics else 0,
+            "sent": self.counts["sent"],
+            "acked": sum(
+                one.count - one.unanswered for one in measured if one.metric.type == "ACK"
+            ),
+            "delivered": metrics[DELIVERY].successes if DELIVERY in metrics else 0,
+            "sent_bytes": self.counts["sent_bytes"],
+            "received_bytes": self.counts["received_bytes"],
+            "failures": sum(one.failure_count for one in measured),
+            "metrics": metrics,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "counts": self.counts,
+            "metrics": [tally.to_dict() for tally in self.metrics.values()],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "_Tally":
+        tally = cls()
+        tally.counts.update(data["counts"])
+        for one in map(_MetricTally.from_dict, data["metrics"]):
+            tally.metrics[_key(one.metric)] = one
+        return tally
+
+
+@dataclass(slots=True)
+class _Row:
+    """A second as it goes into the series: with what was recorded, and the connections open."""
+
+    second: int
+    tally: _Tally
+    connections_open: int
+
+
+class Recorder:
+    """Collects samples and counts; knows neither Locust nor a clock."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: a new run begins."""
+        self._held: dict[int, _Tally] = {}
+        self._forgotten = _Tally()
+        self._forgotten_s = 0
+        self._forgotten_peak = 0
+        self._forgotten_open_sum = 0
+        self._next: int | None = None  # the second after the last one forgotten
+        self._current = self._forgotten
+        self._current_second: int | None = None
+
+    def add(self, sample: Sample, second: int) -> None:
+        """Record a sample whose operation ended in Unix second `second`."""
+        if second != self._current_second:
+            self._select(second)
+        self._current.add(sample)
+
+    def count(self, name: str, amount: int, second: int) -> None:
+        """Record `amount` more of `name`, one of `COUNTS`.
+
+        Raises:
+            KeyError: if there is no such count.
+        """
+        if second != self._current_second:
+            self._select(second)
+        self._current.counts[name] += amount
+
+    def drain(self) -> dict[str, Any]:
+        """Hand over what was recorded since the last call, as values of msgpack and JSON.
+
+        The recorder is empty afterwards, so that nothing is ever counted twice.
+
+        Raises:
+            RuntimeError: if seconds were forgotten, which could not be handed over any more.
+        """
+        if self._next is not None:
+            raise RuntimeError("a recorder that forgets seconds cannot be drained")
+        # A list of pairs: JSON has no whole numbers as keys.
+        seconds = [[second, tally.to_dict()] for second, tally in sorted(self._held.items())]
+        self.reset()
+        return {"seconds": seconds}
+
+    def merge(self, delta: Mapping[str, Any]) -> None:
+        """Record what another recorder drained. The order of merges does not matter.
+
+        What belongs to a second already forgotten is in the totals only.
+        """
+        for second, data in delta["seconds"]:
+            self._at(second).include(_Tally.from_dict(data))
+
+    def seconds(self, *, until: int | None = None) -> list[Second]:
+        """The seconds held, ascending, with empty ones wherever nothing happened.
+
+        They end with the last in which anything happened, or with `until` as long as connections
+        are open. Only gaps of more than an hour are left out.
+        """
+        return [
+            Second(
+                second=row.second,
+                connections_open=row.connections_open,
+                **row.tally.recorded(),
+            )
+            for row in self._rows(until)
+        ]
+
+    def forget_before(self, second: int) -> None:
+        """Release the seconds before `second`, which somebody has written; totals keep them."""
+        for row in list(self._rows(second - 1)):
+            if row.second >= second:
+                break
+            self._forgotten.include(row.tally)
+            self._forgotten_s += 1
+            self._forgotten_peak = max(self._forgotten_peak, row.connections_open)
+            self._forgotten_open_sum += row.connections_open
+            self._held.pop(row.second, None)
+            self._next = row.second + 1
+        self._current_second = None
+
+    def totals(self) -> Totals:
+        """The whole run, seconds already forgotten included."""
+        rows = list(self._rows(None))
+        total = _Tally()
+        total.include(self._forgotten)
+        for row in rows:
+            total.include(row.tally)
+        open_at_end = [row.connections_open for row in rows]
+        duration_s = self._forgotten_s + len(rows)
+        open_sum = self._forgotten_open_sum + sum(open_at_end)
+        return Totals(
+            duration_s=duration_s,
+            connections_open=total.net_opened,
+            connections_peak=max([self._forgotten_peak, *open_at_end]),
+            connections_mean=open_sum / duration_s if duration_s else 0.0,
+            **total.recorded(),
+        )
+
+    def _select(self, second: int) -> None:
+        self._current = self._at(second)
+        self._current_second = second
+
+    def _at(self, second: int) -> _Tally:
+        if self._next is not None and second < self._next:
+            return self._forgotten
+        tally = self._held.get(second)
+        if tally is None:
+            tally = self._held[second] = _Tally()
+        return tally
+
+    def _rows(self, until: int | None) -> Iterator[_Row]:
+        connections_open = self._forgotten.net_opened
+        position = self._next
+        for second, tally in sorted(self._held.items()):
+            if position is not None and second - position <= _MAX_GAP_S:
+                for empty in range(position, second):
+                    yield _Row(empty, _Tally(), connections_open)
+            connections_open += tally.net_opened
+            yield _Row(second, tally, connections_open)
+            position = second + 1
+        if until is not None and position is not None and connections_open > 0:
+            for empty in range(position, min(until + 1, position + _MAX_GAP_S)):
+                yield _Row(empty, _Tally(), connections_open)
