@@ -260,11 +260,12 @@ def mint(
         validate_group(group, source="the group")
     if user_id is not None and not (user_id and _is_text(user_id)):
         raise ConfigError("the user id is empty or not valid text", hint="leave it out instead")
-    expires_s = int(now_s + ttl_s) if 1 <= ttl_s < _LATEST_S else 0
-    if not expires_s:
+    if not 1 <= ttl_s <= _LATEST_S - now_s:
         raise ConfigError(
-            f"a token cannot be valid for {ttl_s:g} s", hint="its lifetime is at least 1s"
+            f"a token cannot be valid for {ttl_s:g} s",
+            hint="a lifetime is at least 1s",
         )
+    expires_s = int(now_s + ttl_s)
     audience = connection.audience(hub)
     claims: dict[str, Any] = {"aud": audience, "iat": int(now_s), "exp": expires_s}
     if user_id is not None:

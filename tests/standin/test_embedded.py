@@ -1,5 +1,6 @@
 """The embedded stand-in: a real child process, started, asked, stopped, and made to fail."""
 
+import json
 import os
 import select
 import signal
@@ -7,9 +8,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from serving import DEADLINE_S, ROOT
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from wpsload.errors import ConfigError
 from wpsload.standin import embedded
@@ -50,6 +54,27 @@ def test_it_is_a_target(running: EmbeddedStandin) -> None:
     assert running.connection_string.reveal() not in repr(running)
 
 
+@pytest.mark.parametrize("token_in", ["query", "header"])
+def test_it_accepts_minted_tokens(running: EmbeddedStandin, token_in: str) -> None:
+    """An independent WebSocket client gets in with a minted token, in the URL or in a header."""
+    target = EmbeddedTarget("load").started(running.connection_string)
+    client = target.client_url(3, now_s=datetime.now(UTC).timestamp())
+    bare, token = client.split()
+    assert token is not None
+    in_header = token_in == "header"
+
+    with connect(
+        bare if in_header else client.url.reveal(),
+        additional_headers={"Authorization": f"Bearer {token.reveal()}"} if in_header else None,
+        subprotocols=[Subprotocol("json.webpubsub.azure.v1")],
+        open_timeout=DEADLINE_S,
+    ) as connection:
+        connected = json.loads(connection.recv(DEADLINE_S))
+
+    assert (connected["event"], connected["userId"]) == ("connected", "load-3")
+    assert running.stats()["connections_total"] == 1
+
+
 def test_it_counts(running: EmbeddedStandin) -> None:
     """Its own counts can be read."""
     assert running.stats()["connections_total"] == 0
@@ -73,10 +98,10 @@ def test_stop_ends_it(running: EmbeddedStandin) -> None:
 
 
 @posix_only
-@pytest.mark.parametrize("stubborn", [signal.SIGSTOP, signal.SIGKILL])
-def test_stop_always_works(running: EmbeddedStandin, stubborn: signal.Signals) -> None:
+@pytest.mark.parametrize("stubborn", ["SIGSTOP", "SIGKILL"])
+def test_stop_always_works(running: EmbeddedStandin, stubborn: str) -> None:
     """A child that does not react is killed, and one that is dead already is no error."""
-    os.kill(running.pid, stubborn)
+    os.kill(running.pid, signal.Signals[stubborn])
 
     running.stop(deadline_s=0.1)
 
