@@ -7,7 +7,6 @@ Source: protocol reference, section 4; the Web PubSub JSON subprotocol reference
 """
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -49,6 +48,7 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 
 MAX_GROUP_CHARACTERS = 1024
 MAX_ACK_ID = 2**64 - 1
+_DIGITS = re.compile(r"[0-9]{1,20}")  # as long as MAX_ACK_ID
 _EVENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
 
 DataType = Literal["text", "json", "binary", "protobuf"]
@@ -322,7 +322,7 @@ def _decode_data(message: dict[str, Any]) -> tuple[Any, DataType]:
     if data_type in ("binary", "protobuf"):
         try:
             decoded = base64.b64decode(_text_field(message, "data"), validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # not ASCII, or binascii.Error
             raise RemoteProtocolError("`data` is not base64") from error
         return decoded, data_type
     raise RemoteProtocolError("`dataType` is not text, json, binary or protobuf")
@@ -381,8 +381,8 @@ def decode_request(frame: bytes) -> Request:
             return Ping()
         case "sequenceack":
             sequence_id = message.get("sequenceId")
-            if isinstance(sequence_id, str) and sequence_id.isascii() and sequence_id.isdigit():
-                return SequenceAck(int(sequence_id))  # the docs show a string, the SDKs a number
+            if isinstance(sequence_id, str) and _DIGITS.fullmatch(sequence_id):
+                message["sequenceId"] = int(sequence_id)  # the docs show text, the SDKs a number
             return SequenceAck(_integer_field(message, "sequenceId"))
         case _:
             raise RemoteProtocolError("unknown request type")

@@ -1,0 +1,318 @@
+"""Messages of the JSON subprotocol: what is written can be read, and nothing else gets through."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wpsload.errors import LocalProtocolError, RemoteProtocolError
+from wpsload.subprotocol import (
+    Ack,
+    Connected,
+    DataType,
+    Disconnected,
+    Event,
+    GroupMessage,
+    JoinGroup,
+    LeaveGroup,
+    Ping,
+    Pong,
+    Request,
+    Response,
+    SendToGroup,
+    SequenceAck,
+    ServerMessage,
+    check_group,
+    decode_request,
+    decode_response,
+    encode_request,
+    encode_response,
+)
+
+# Strategies: every message the types allow
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)  # no half surrogate pairs
+groups = text.filter(str.strip)
+ack_ids = st.none() | st.integers(0, 2**64 - 1)
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | text,
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(text, children, max_size=3),
+    max_leaves=8,
+)
+events = st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,127}", fullmatch=True)
+
+
+@st.composite
+def typed_data(draw: st.DrawFn) -> tuple[Any, DataType]:
+    """Data and the type it has."""
+    data_type: DataType = draw(st.sampled_from(["text", "json", "binary", "protobuf"]))
+    match data_type:
+        case "text":
+            return draw(text), data_type
+        case "json":
+            return draw(json_values.filter(lambda value: value is not None)), data_type
+        case _:
+            return draw(st.binary(max_size=20)), data_type
+
+
+requests = st.one_of(
+    st.builds(JoinGroup, groups, ack_ids),
+    st.builds(LeaveGroup, groups, ack_ids),
+    st.builds(
+        lambda group, data, no_echo, ack_id: SendToGroup(group, data[0], data[1], no_echo, ack_id),
+        groups,
+        typed_data(),
+        st.booleans(),
+        ack_ids,
+    ),
+    st.builds(
+        lambda event, data, ack_id: Event(event, data[0], data[1], ack_id),
+        events,
+        typed_data(),
+        ack_ids,
+    ),
+    st.just(Ping()),
+    st.builds(SequenceAck, st.integers(0, 2**64 - 1)),
+)
+responses = st.one_of(
+    st.builds(lambda ack_id: Ack(ack_id, True), st.integers(0, 2**64 - 1)),
+    st.builds(lambda ack_id, *error: Ack(ack_id, False, *error), ack_ids.filter(bool), text, text),
+    st.builds(
+        lambda group, data, user_id: GroupMessage(group, data[0], data[1], user_id),
+        groups,
+        typed_data(),
+        st.none() | text,
+    ),
+    st.builds(lambda data: ServerMessage(*data), typed_data()),
+    st.builds(Connected, text, st.none() | text),
+    st.builds(Disconnected, text),
+    st.just(Pong()),
+)
+
+
+@given(requests)
+def test_requests_round_trip(request: Request) -> None:
+    """A request that is encoded and decoded is the same request."""
+    assert request == decode_request(encode_request(request))
+
+
+@given(responses)
+def test_responses_round_trip(response: Response) -> None:
+    """A response that is encoded and decoded is the same response."""
+    assert response == decode_response(encode_response(response))
+
+
+# Anything at all: random bytes, random JSON, and JSON that looks nearly right
+
+almost = st.fixed_dictionaries(
+    {"type": st.sampled_from(["sendToGroup", "event", "joinGroup", "ack", "message", "system"])},
+    optional={
+        name: json_values | st.sampled_from(["g", "text", "binary", "group", "server", "connected"])
+        for name in ("group", "event", "data", "dataType", "ackId", "noEcho", "from", "success")
+    }
+    | {name: json_values for name in ("error", "connectionId", "sequenceId", "userId", "message")},
+)
+frames = st.one_of(
+    st.binary(max_size=50),
+    st.text(max_size=50).map(lambda value: value.encode(errors="replace")),
+    json_values.map(lambda value: json.dumps(value).encode()),
+    almost.map(lambda value: json.dumps(value).encode()),
+)
+
+
+@given(frames)
+def test_any_frame_is_a_request_or_a_remote_error(frame: bytes) -> None:
+    """Whatever a client sends gives a request, or an error whose close code is 1007."""
+    try:
+        decode_request(frame)
+    except RemoteProtocolError as error:
+        assert error.close_code == 1007  # noqa: PT017  # both ways out are fine
+
+
+@given(frames)
+def test_any_frame_is_a_response_or_a_remote_error(frame: bytes) -> None:
+    """Whatever a service sends gives a response, None for an unknown type, or an error."""
+    try:
+        decode_response(frame)
+    except RemoteProtocolError as error:
+        assert error.message  # noqa: PT017  # both ways out are fine
+
+
+# The wire, as the documentation shows it
+
+
+@pytest.mark.parametrize(
+    ("frame", "request_"),
+    [
+        ('{"type":"joinGroup","group":"g1","ackId":1}', JoinGroup("g1", 1)),
+        ('{"type":"LEAVEGROUP","group":"g1"}', LeaveGroup("g1")),
+        (
+            '{"type":"sendToGroup","group":"g1","dataType":"text","data":"hi","noEcho":true,'
+            '"ackId":2}',
+            SendToGroup("g1", "hi", "text", True, 2),
+        ),
+        ('{"type":"sendToGroup","group":"g","data":[1]}', SendToGroup("g", [1], "json")),
+        (
+            '{"type": "sendToGroup", "group": "g", "ackId": 1, "dataType": "binary", '
+            '"data": "AP8=", "noEcho": null, "extra": 1}',
+            SendToGroup("g", b"\x00\xff", "binary", False, 1),
+        ),
+        (
+            '{"type":"event","event":"echo","dataType":"json","data":{"n":1},"ackId":3}',
+            Event("echo", {"n": 1}, "json", 3),
+        ),
+        ('{"type":"event","event":"e","data":false}', Event("e", False)),
+        ('{"type":"ping"}', Ping()),
+        ('{"type":"sequenceAck","sequenceId":"5"}', SequenceAck(5)),
+        ('{"type":"sequenceAck","sequenceId":5}', SequenceAck(5)),
+    ],
+)
+def test_documented_requests(frame: str, request_: Request) -> None:
+    """Requests as the documentation and the SDKs write them are read."""
+    assert request_ == decode_request(frame.encode())
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"type":1}',
+        '{"type":"unheard"}',
+        '{"type":"joinGroup"}',
+        '{"type":"joinGroup","group":""}',
+        '{"type":"joinGroup","group":" \\t"}',
+        '{"type":"joinGroup","group":"g","ackId":-1}',
+        '{"type":"joinGroup","group":"g","ackId":1.0}',
+        '{"type":"joinGroup","group":"g","ackId":true}',
+        '{"type":"joinGroup","group":"g","ackId":18446744073709551616}',
+        '{"type":"sendToGroup","group":"g"}',
+        '{"type":"sendToGroup","group":"g","data":null}',
+        '{"type":"sendToGroup","group":"g","dataType":"text","data":1}',
+        '{"type":"sendToGroup","group":"g","dataType":"binary","data":"AP8"}',
+        '{"type":"sendToGroup","group":"g","dataType":"binary","data":"ü"}',
+        '{"type":"sendToGroup","group":"g","dataType":"xml","data":"x"}',
+        '{"type":"sendToGroup","group":"g","dataType":[],"data":"x"}',
+        '{"type":"sendToGroup","group":"g","data":1,"noEcho":1}',
+        '{"type":"event","event":"1e","data":1}',
+        '{"type":"event","event":"e e","data":1}',
+        '{"type":"sequenceAck"}',
+        '{"type":"sequenceAck","sequenceId":"-5"}',
+        '{"type":"sequenceAck","sequenceId":"18446744073709551616"}',
+        '{"type":"sequenceAck","sequenceId":"' + "9" * 5000 + '"}',
+    ],
+)
+def test_invalid_requests(frame: str) -> None:
+    """A request that lacks something, or has it wrong, is the client's fault."""
+    with pytest.raises(RemoteProtocolError):
+        decode_request(frame.encode())
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"type":"ack"}',
+        '{"type":"ack","ackId":1}',
+        '{"type":"ack","ackId":1,"success":false,"error":"no"}',
+        '{"type":"ack","ackId":1,"success":false,"error":{}}',
+        '{"type":"message","data":1}',
+        '{"type":"message","from":"moon","data":1}',
+        '{"type":"message","from":"group","data":1}',
+        '{"type":"system","event":"connected"}',
+    ],
+)
+def test_invalid_responses(frame: str) -> None:
+    """A response that lacks something is the service's fault."""
+    with pytest.raises(RemoteProtocolError):
+        decode_response(frame.encode())
+
+
+@pytest.mark.parametrize(
+    "frame", ['{"type":"streamAck","streamId":"s"}', '{"type":"system","event":"moved"}']
+)
+def test_unknown_responses_are_none(frame: str) -> None:
+    """Types and events of later services are skipped, as the official SDKs do."""
+    assert decode_response(frame.encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("response", "frame"),
+    [
+        (Ack(2, True), '{"type":"ack","ackId":2,"success":true}'),
+        (
+            Ack(4, False, "Forbidden", "no permission for g2"),
+            '{"type":"ack","ackId":4,"success":false,'
+            '"error":{"name":"Forbidden","message":"no permission for g2"}}',
+        ),
+        (
+            GroupMessage("g1", "hi", "text", "u17"),
+            '{"type":"message","from":"group","group":"g1","dataType":"text","data":"hi",'
+            '"fromUserId":"u17"}',
+        ),
+        (
+            ServerMessage(b"\x00", "binary"),
+            '{"type":"message","from":"server","dataType":"binary","data":"AA=="}',
+        ),
+        (
+            Connected("c0ffee", "u17"),
+            '{"type":"system","event":"connected","userId":"u17","connectionId":"c0ffee"}',
+        ),
+    ],
+)
+def test_documented_responses(response: Response, frame: str) -> None:
+    """Responses are written as the documentation shows them."""
+    assert frame == encode_response(response).decode()
+
+
+def test_a_failed_ack_without_error_is_unknown() -> None:
+    """A failed ack that names no error still has a name to be counted under."""
+    assert decode_response(b'{"type":"ack","ackId":1,"success":false}') == Ack(1, False, "Unknown")
+
+
+@pytest.mark.parametrize(
+    ("ack", "is_success"),
+    [
+        (Ack(1, True), True),
+        (Ack(1, False, "Duplicate"), True),
+        (Ack(1, False, "Forbidden"), False),
+    ],
+)
+def test_duplicate_is_a_success(ack: Ack, is_success: bool) -> None:
+    """An ack named `Duplicate` says that the request is done already."""
+    assert is_success == ack.is_success
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        SendToGroup("g", "text", "binary"),
+        SendToGroup("g", b"bytes", "text"),
+        SendToGroup("g", object(), "json"),
+        SendToGroup("g", 2**64, "json"),
+        SendToGroup("g", "x", "xml"),  # type: ignore[arg-type]  # what a careless scenario does
+    ],
+)
+def test_data_that_does_not_fit_is_our_fault(request_: Request) -> None:
+    """Data that does not fit its type is a mistake of the scenario, told before it is sent."""
+    with pytest.raises(LocalProtocolError):
+        encode_request(request_)
+
+
+@pytest.mark.parametrize("group", ["g", "a b", "ü", "x" * 1024])
+def test_good_group_names(group: str) -> None:
+    """Group names of up to 1,024 characters pass."""
+    assert group == check_group(group)
+
+
+@pytest.mark.parametrize("group", ["", " ", "\t\n", "x" * 1025])
+def test_bad_group_names(group: str) -> None:
+    """Blank and overlong group names do not."""
+    with pytest.raises(LocalProtocolError):
+        check_group(group)
