@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wpsload.histogram import LIMIT_NS, RELATIVE_ERROR, Histogram, merge
+from wpsload.histogram import LIMIT_NS, QUANTILES, RELATIVE_ERROR, Histogram, merge
 
-QUANTILES = st.sampled_from([0.0, 0.07, 0.5, 0.9, 0.99, 0.999, 1.0])
+ANY_QUANTILE = st.sampled_from([0.0, 0.07, 0.5, 0.9, 0.99, 0.999, 1.0])
 
 # Magnitudes are equally likely, so that every octave is met.
 DURATIONS = st.integers(0, 41).flatmap(lambda bits: st.integers(0, 2**bits))
@@ -32,7 +32,7 @@ def nearest_rank(values: list[int], q: float) -> int:
     return sorted(values)[max(1, math.ceil(Fraction(str(q)) * len(values))) - 1]
 
 
-@given(st.lists(DURATIONS, min_size=1), QUANTILES)
+@given(st.lists(DURATIONS, min_size=1), ANY_QUANTILE)
 def test_quantile_is_within_the_stated_error(values: list[int], q: float) -> None:
     """Against a sorted list, no quantile is off by more than 0.4 %."""
     truth = nearest_rank(values, q)
@@ -46,7 +46,7 @@ def test_error_is_at_most_one_percent() -> None:
     assert RELATIVE_ERROR == 1 / 256
 
 
-@given(st.integers(0, 255), QUANTILES)
+@given(st.integers(0, 255), ANY_QUANTILE)
 def test_shortest_durations_are_exact(value: int, q: float) -> None:
     """Below 256 ns every value has a bucket of its own."""
     assert histogram_of([value, value]).quantile(q) == value
@@ -70,7 +70,7 @@ def test_count_sum_and_extremes_are_exact(values: list[int]) -> None:
     assert histogram.max_ns == max(values, default=None)
 
 
-@given(VALUES, QUANTILES)
+@given(VALUES, ANY_QUANTILE)
 def test_quantile_stays_within_the_extremes(values: list[int], q: float) -> None:
     """The middle of a bucket may lie beyond the values in it; a quantile never does."""
     found = histogram_of(values).quantile(q)
@@ -82,6 +82,23 @@ def test_quantile_stays_within_the_extremes(values: list[int], q: float) -> None
 def test_hundred_values_have_a_seventh_percent() -> None:
     """The rank is that of the decimal: in floats 0.07 * 100 is more than 7."""
     assert histogram_of(list(range(1, 101))).quantile(0.07) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"), [("p50", 20), ("p90", 100), ("p99", 1_000), ("p99.9", 10_000)]
+)
+def test_quantile_is_supported_by_ten_values_beyond_it(name: str, needed: int) -> None:
+    """One value fewer and there is none to report."""
+    histogram = Histogram()
+    histogram.record(7, needed - 1)
+    assert histogram.supported_quantile(QUANTILES[name]) is None
+    histogram.record(7)
+    assert histogram.supported_quantile(QUANTILES[name]) == 7
+
+
+def test_empty_histogram_supports_no_quantile() -> None:
+    """No data is not zero."""
+    assert Histogram().supported_quantile(0.5) is None
 
 
 def test_overflow_is_counted_and_not_lost() -> None:

@@ -129,6 +129,7 @@ def test_empty_recorder_has_no_seconds_and_zero_totals() -> None:
     recorder = Recorder()
     totals = recorder.totals()
     assert recorder.seconds(until=START) == []
+    assert totals.start_second is None
     assert (totals.duration_s, totals.connections_mean, totals.metrics) == (0, 0.0, {})
     assert recorder.drain() == {"seconds": []}
 
@@ -191,7 +192,7 @@ def test_connections_open_carry_over_quiet_seconds() -> None:
     totals = recorder.totals()
     assert (totals.connections_peak, totals.connections_open) == (5, 2)
     assert totals.connections_mean == 4.0
-    assert totals.duration_s == 3
+    assert (totals.start_second, totals.duration_s) == (START, 3)
 
 
 def test_idle_connections_go_on_until_asked() -> None:
@@ -203,6 +204,15 @@ def test_idle_connections_go_on_until_asked() -> None:
         START + 1,
         START + 2,
     ]
+
+
+def test_seconds_after_until_are_left_out() -> None:
+    """They are still in the making, and stay where they are."""
+    recorder = Recorder()
+    recorder.count("sent", 1, START)
+    recorder.count("sent", 1, START + 2)
+    assert [row.second for row in recorder.seconds(until=START + 1)] == [START]
+    assert len(recorder.seconds()) == 3
 
 
 def test_nothing_goes_on_without_connections() -> None:

@@ -9,14 +9,19 @@ Only buckets that hold something are stored: a histogram per metric and second i
 """
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import accumulate
 from typing import Any, Self
 
 from wpsload.units import NS_PER_S
 
-__all__ = ["LIMIT_NS", "RELATIVE_ERROR", "Histogram", "merge"]
+__all__ = ["LIMIT_NS", "QUANTILES", "RELATIVE_ERROR", "Histogram", "merge"]
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
+"""The quantiles of every report, by their name in it."""
 
 _BITS = 7
 _BUCKETS_PER_OCTAVE = 1 << _BITS
@@ -28,6 +33,8 @@ RELATIVE_ERROR = 1 / (2 * _BUCKETS_PER_OCTAVE)
 LIMIT_NS = 3600 * NS_PER_S
 """One hour. Longer values are in the count, the sum and the greatest value, but in no bucket: a
 quantile among them is the greatest value. It bounds a histogram to about 4,600 buckets."""
+
+_SUPPORT = 10  # rally demands 1: then p99.9 of 1,000 samples is the whim of a single one
 
 
 class Histogram:
@@ -93,16 +100,23 @@ class Histogram:
             raise ValueError(f"a quantile lies within 0 and 1, not at {q}")
         if not self.count:
             return None
-        # Of the decimal as written: 0.07 * 100 in floats is a little more than 7.
-        rank = math.ceil(Fraction(str(q)) * self.count)
+        rank = _rank(q, self.count)
         if rank <= 1:
             return self._min_ns
-        passed = 0
-        for index in sorted(self._buckets):
-            passed += self._buckets[index]
-            if passed >= rank:
-                return min(max(_middle_ns(index), self._min_ns), self._max_ns)
-        return self._max_ns
+        indexes = sorted(self._buckets)
+        passed = list(accumulate(map(self._buckets.__getitem__, indexes)))
+        position = bisect_left(passed, rank)
+        if position == len(passed):
+            return self._max_ns
+        return min(max(_middle_ns(indexes[position]), self._min_ns), self._max_ns)
+
+    def supported_quantile(self, q: float) -> int | None:
+        """As `quantile`, but None also if fewer than 10 values lie beyond it.
+
+        The whole of a run is reported by it: p50 takes 20 values, p99.9 takes 10,000.
+        """
+        is_supported = self.count - _rank(q, self.count) >= _SUPPORT
+        return self.quantile(q) if is_supported else None
 
     def include(self, other: "Histogram") -> None:
         """Count the values of another histogram as well."""
@@ -113,6 +127,9 @@ class Histogram:
         self.count += other.count
         self.overflow += other.overflow
         self.sum_ns += other.sum_ns
+        if not self._buckets:
+            self._buckets.update(other._buckets)  # a copy, many times faster than a loop
+            return
         for index, count in other._buckets.items():
             self._buckets[index] += count
 
@@ -172,6 +189,11 @@ def merge(left: Histogram, right: Histogram) -> Histogram:
     both.include(left)
     both.include(right)
     return both
+
+
+def _rank(q: float, count: int) -> int:
+    # Of the decimal as written: 0.07 * 100 in floats is a little more than 7.
+    return math.ceil(Fraction(str(q)) * count)
 
 
 def _middle_ns(index: int) -> int:

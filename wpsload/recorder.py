@@ -98,10 +98,11 @@ class Second(Recorded):
 class Totals(Recorded):
     """The whole run.
 
-    `duration_s` is the number of its seconds, from the first to the last in which anything
-    happened. Connections are looked at once at the end of each of them.
+    `duration_s` is the number of its seconds, from `start_second` (None without data) to the last
+    in which anything happened. Connections are looked at once at the end of each of them.
     """
 
+    start_second: int | None
     duration_s: int
     connections_open: int
     connections_peak: int
@@ -252,6 +253,7 @@ class Recorder:
         self._forgotten_s = 0
         self._forgotten_peak = 0
         self._forgotten_open_sum = 0
+        self._start: int | None = None  # the first second forgotten
         self._next: int | None = None  # the second after the last one forgotten
         self._current = self._forgotten
         self._current_second: int | None = None
@@ -298,8 +300,9 @@ class Recorder:
     def seconds(self, *, until: int | None = None) -> list[Second]:
         """The seconds held, ascending, with empty ones wherever nothing happened.
 
-        They end with the last in which anything happened, or with `until` as long as connections
-        are open. Only gaps of more than an hour are left out.
+        They end with the last one in which anything happened. `until` leaves out later ones, and
+        goes on to that second as long as connections are open. Only gaps of more than an hour are
+        not filled.
         """
         return [
             Second(
@@ -313,8 +316,8 @@ class Recorder:
     def forget_before(self, second: int) -> None:
         """Release the seconds before `second`, which somebody has written; totals keep them."""
         for row in list(self._rows(second - 1)):
-            if row.second >= second:
-                break
+            if self._start is None:
+                self._start = row.second
             self._forgotten.include(row.tally)
             self._forgotten_s += 1
             self._forgotten_peak = max(self._forgotten_peak, row.connections_open)
@@ -333,7 +336,9 @@ class Recorder:
         open_at_end = [row.connections_open for row in rows]
         duration_s = self._forgotten_s + len(rows)
         open_sum = self._forgotten_open_sum + sum(open_at_end)
+        start_second = rows[0].second if self._start is None and rows else self._start
         return Totals(
+            start_second=start_second,
             duration_s=duration_s,
             connections_open=total.net_opened,
             connections_peak=max([self._forgotten_peak, *open_at_end]),
@@ -356,10 +361,13 @@ class Recorder:
     def _rows(self, until: int | None) -> Iterator[_Row]:
         connections_open = self._forgotten.net_opened
         position = self._next
-        for second, tally in sorted(self._held.items()):
+        for second in sorted(self._held):
+            if until is not None and second > until:
+                break
             if position is not None and second - position <= _MAX_GAP_S:
                 for empty in range(position, second):
                     yield _Row(empty, _Tally(), connections_open)
+            tally = self._held[second]
             connections_open += tally.net_opened
             yield _Row(second, tally, connections_open)
             position = second + 1

@@ -1,0 +1,180 @@
+"""The summary fits a terminal and says neither more nor less than was measured."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wpsload.metrics import (
+    CONNECT,
+    CONNECT_PHASES,
+    CONNECTION_LOST,
+    DELIVERY,
+    JOIN_GROUP,
+    METRICS,
+    SEND_TO_GROUP,
+    Metric,
+    Sample,
+)
+from wpsload.recorder import COUNTS, Recorder
+from wpsload.summary import summary_lines
+
+MS = 1_000_000
+
+
+def lines_of(recorder: Recorder) -> list[str]:
+    """The summary of everything recorded."""
+    return summary_lines(recorder.totals())
+
+
+def line(recorder: Recorder, start: str) -> str:
+    """The only line of the summary that starts so."""
+    [found] = [one for one in lines_of(recorder) if one.startswith(start)]
+    return found
+
+
+def test_whole_summary() -> None:
+    """A run as its reader sees it."""
+    recorder = Recorder()
+    for second in range(10):
+        for number in range(1_000):
+            recorder.add(Sample(SEND_TO_GROUP, 370_000 + number), second)
+        recorder.count("sent", 1_000, second)
+        recorder.count("sent_bytes", 250_000, second)
+        recorder.count("received_bytes", 50_000, second)
+    for number in range(40):
+        recorder.count("opened", 1, 0)
+        recorder.add(Sample(CONNECT, (number + 1) * 30 * MS), 0)
+    recorder.add(Sample(DELIVERY, 12_340_000), 5)
+    recorder.add(Sample(SEND_TO_GROUP, None, "Timeout", is_answered=False), 6)
+    recorder.add(Sample(CONNECTION_LOST, None, "closed 1006", is_answered=False), 6)
+    recorder.count("closed", 1, 6)
+    assert lines_of(recorder) == [
+        "latency  in ms            count failed  p50  p90  p99 p99.9   max",
+        "CONNECT  connect             40      0  602    -    -     - 1 200",
+        "CONNECT  connection.lost      1      1    -    -    -     -     -",
+        "ACK      sendToGroup     10 001      1 0.37 0.37 0.37  0.37  0.37",
+        "DELIVERY group                1      0    -    -    -     -  12.3",
+        "- fewer than 10 samples lie beyond this percentile",
+        "",
+        "throughput   total per second",
+        "connected       40        4.0",
+        "sent        10 000    1 000.0",
+        "acked       10 000    1 000.0",
+        "delivered        1        0.1",
+        "MB sent        2.5      0.250",
+        "MB received    0.5      0.050",
+        "connections open: at most 40, 39 at the end of 10 s",
+        "",
+        "failures",
+        "1  Timeout (sendToGroup)",
+        "1  closed 1006 (connection.lost)",
+    ]
+
+
+def test_nothing_measured_is_said() -> None:
+    """No table of zeros that could pass for a result."""
+    assert lines_of(Recorder()) == ["nothing was measured"]
+
+
+def test_sections_without_content_are_left_out() -> None:
+    """No samples, no table; no failures, no list."""
+    recorder = Recorder()
+    recorder.count("opened", 1, 0)
+    lines = lines_of(recorder)
+    assert lines[0].startswith("throughput")
+    assert lines[-1].startswith("connections open")
+
+
+def test_no_dash_needs_no_explanation() -> None:
+    """The line below the table is there only if it explains something."""
+    recorder = Recorder()
+    for _ in range(10_000):
+        recorder.add(Sample(SEND_TO_GROUP, MS), 0)
+    assert not any(one.startswith("- ") for one in lines_of(recorder))
+
+
+@pytest.mark.parametrize(
+    ("latency_ns", "shown"),
+    [
+        (0, "0"),
+        (1_000, "0.001"),
+        (52_400, "0.052"),
+        (99_900, "0.10"),
+        (370_000, "0.37"),
+        (1_234_000, "1.23"),
+        (9_994_000, "9.99"),
+        (9_996_000, "10.0"),
+        (99_940_000, "99.9"),
+        (99_960_000, "100"),
+        (1_204 * MS, "1 204"),
+        (99_999 * MS, "99 999"),
+        (100_000 * MS, "100 s"),
+        (3_600_000 * MS, "3600 s"),
+    ],
+)
+def test_latency_has_about_three_digits(latency_ns: int, shown: str) -> None:
+    """Sub-millisecond values are not 0, and long ones have no false precision."""
+    recorder = Recorder()
+    recorder.add(Sample(SEND_TO_GROUP, latency_ns), 0)
+    assert re.search(rf"- +{shown}$", line(recorder, "ACK"))
+
+
+def test_equal_failures_of_several_metrics_are_one_line() -> None:
+    """Grouped by text, most frequent first."""
+    recorder = Recorder()
+    recorder.add(Sample(CONNECT_PHASES["dns"], None, "odd"), 0)
+    for metric in (SEND_TO_GROUP, JOIN_GROUP, SEND_TO_GROUP):
+        recorder.add(Sample(metric, None, "Timeout"), 0)
+    lines = lines_of(recorder)
+    assert lines[lines.index("failures") + 1 :] == [
+        "3  Timeout (joinGroup, sendToGroup)",
+        "1  odd (connect.dns)",
+    ]
+
+
+def test_at_most_ten_failures_are_listed() -> None:
+    """The rest is counted, not hidden."""
+    recorder = Recorder()
+    for number in range(13):
+        for _ in range(20 - number):
+            recorder.add(Sample(CONNECT, None, f"closed 40{number:02}"), 0)
+    lines = lines_of(recorder)
+    listed = lines[lines.index("failures") + 1 :]
+    assert len(listed) == 11
+    assert listed[0] == "20  closed 4000 (connect)"
+    assert listed[-1] == "27  others, of 3 kinds"
+
+
+def test_long_count_is_shortened_in_the_table_and_exact_below() -> None:
+    """The table keeps its width."""
+    recorder = Recorder()
+    recorder.add(Sample(DELIVERY, MS), 0)
+    recorder.add(Sample(DELIVERY, None), 0)
+    delta = recorder.drain()
+    delta["seconds"][0][1]["metrics"][0]["untimed"] = 12_345_677
+    recorder.merge(delta)
+    assert " 12.3M " in line(recorder, "DELIVERY")
+    assert " 12 345 678 " in line(recorder, "delivered")
+
+
+@given(
+    st.lists(
+        st.builds(
+            Sample,
+            metric=st.sampled_from(METRICS) | st.just(Metric("LONGTYPE9", "n" * 40, "long")),
+            latency_ns=st.none() | st.integers(0, 10**13),
+            failure=st.none() | st.text("abcde ", min_size=1, max_size=120),
+        )
+    ),
+    st.integers(0, 10**12),
+)
+def test_no_line_is_wider_than_a_terminal(samples: list[Sample], amount: int) -> None:
+    """80 columns, whatever happened."""
+    recorder = Recorder()
+    for sample in samples:
+        recorder.add(sample, 0)
+    for name in COUNTS:
+        recorder.count(name, amount, 1)
+    assert max(map(len, lines_of(recorder))) <= 80

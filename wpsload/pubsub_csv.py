@@ -1,0 +1,250 @@
+"""The results of a run in two CSV files with the same columns.
+
+`<prefix>_pubsub_history.csv` has a row per second. It is appended to and flushed while the run
+goes on, so a run that is killed leaves what it had measured. `<prefix>_pubsub.csv` has one row for
+the whole run, with means per second and percentiles over all its samples; it is replaced
+atomically once a minute and at the end.
+
+The columns are those of `COLUMNS`. Latencies are in milliseconds with three decimals, and are of
+successes only. Their columns begin with the name of the metric: `connect`, `connect.dns` … for
+connecting, the request's name for acks (`joinGroup`, `leaveGroup`, `sendToGroup`, `event`), `echo`
+and `delivery`. Metrics of a scenario's own have no column.
+
+A field is blank where there is no sample. In the row for the run a percentile is blank as well if
+fewer than 10 samples lie beyond it (p99 takes 1,000 samples, p99.9 takes 10,000): it would be
+chance, and somebody would quote it. Rows of the history show what their second had, as a chart
+needs a value for each; with few samples the higher percentiles are simply the slowest of them.
+"""
+
+import csv
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from wpsload.errors import ConfigError, WpsloadError
+from wpsload.histogram import QUANTILES, Histogram
+from wpsload.metrics import CONNECTION_LOST, DELIVERY, ECHO, METRICS, Metric
+from wpsload.recorder import Recorded, Recorder, Second, Totals
+from wpsload.units import ms
+
+__all__ = ["COLUMNS", "PubsubCsv", "run_row", "second_row"]
+
+_STEMS = {ECHO: "echo", DELIVERY: "delivery"}  # their own names say little without the type
+_TIMED: dict[Metric, str] = {
+    metric: _STEMS.get(metric, metric.name) for metric in METRICS if metric != CONNECTION_LOST
+}
+
+COLUMNS: tuple[str, ...] = (
+    "time_utc",
+    "users",
+    "connections_open",
+    "connects_per_s",
+    "sent_per_s",
+    "acked_per_s",
+    "delivered_per_s",
+    "sent_bytes_per_s",
+    "received_bytes_per_s",
+    "failures_per_s",
+    *(f"{stem}_{figure}_ms" for stem in _TIMED.values() for figure in (*QUANTILES, "max")),
+)
+"""The header of both files.
+
+`time_utc` is the second, or the first one of the run. `users` are those of Locust;
+`connections_open` holds at the end of the second. In the row for the run both are means.
+"""
+
+_DELAY_S = 5.0  # workers report every 3 s, and a report takes its time
+_SAVE_RUN_EVERY_S = 60  # it sums up all histograms: milliseconds that the load has to wait
+
+
+def second_row(second: Second, users: int | None) -> list[str]:
+    """The fields of one second; `users` is None if unknown."""
+    latencies_ns: list[int | None] = []
+    for latency in _latencies(second):
+        latencies_ns += [latency.quantile(q) for q in QUANTILES.values()]
+        latencies_ns.append(latency.max_ns)
+    return [
+        _time_utc(second.second),
+        "" if users is None else str(users),
+        str(second.connections_open),
+        *(str(count) for count in _counts(second)),
+        *(_ms(latency_ns) for latency_ns in latencies_ns),
+    ]
+
+
+def run_row(totals: Totals, users: float | None) -> list[str]:
+    """The fields of a whole run; `users` is their mean, None if unknown."""
+    latencies_ns: list[int | None] = []
+    for latency in _latencies(totals):
+        latencies_ns += [latency.supported_quantile(q) for q in QUANTILES.values()]
+        latencies_ns.append(latency.max_ns)
+    duration_s = totals.duration_s or 1  # without a second there is nothing to divide
+    return [
+        "" if totals.start_second is None else _time_utc(totals.start_second),
+        "" if users is None else f"{users:.3f}",
+        f"{totals.connections_mean:.3f}",
+        *(f"{count / duration_s:.3f}" for count in _counts(totals)),
+        *(_ms(latency_ns) for latency_ns in latencies_ns),
+    ]
+
+
+class PubsubCsv:
+    """Both files of one process. `prefix` is what their paths begin with."""
+
+    def __init__(self, prefix: str, history: TextIO, *, delay_s: float) -> None:
+        self.prefix = prefix
+        self._history_path = _history_path(prefix)
+        self._run_path = Path(f"{prefix}_pubsub.csv")
+        self._history = history
+        self._delay_s = delay_s
+        self.start()
+
+    @classmethod
+    def open(cls, prefix: str, *, delay_s: float = _DELAY_S) -> "PubsubCsv":
+        """Start both files anew, with nothing but their header; missing folders are made.
+
+        A second is written once it is `delay_s` old: reports of workers arrive late.
+
+        Raises:
+            ConfigError: if one of them cannot be written.
+        """
+        path = _history_path(prefix)
+        try:
+            with _naming(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                history = path.open("w", encoding="utf-8", newline="")
+            with ExitStack() as undo:
+                undo.callback(history.close)
+                files = cls(prefix, history, delay_s=delay_s)
+                files._append([COLUMNS])
+                files._replace_run([COLUMNS])
+                undo.pop_all()
+        except WpsloadError as error:
+            hint = "choose a place that can be written with --csv"
+            raise ConfigError(error.message, hint=hint) from error
+        return files
+
+    def start(self) -> None:
+        """A run begins. The history goes on, should it not be the first one of the process."""
+        self._samples: deque[tuple[int, int]] = deque()
+        self._users: int | None = None
+        self._users_sum = 0
+        self._users_rows = 0
+        self._rows_since_save = 0
+
+    def write_seconds(self, recorder: Recorder, *, now_s: float, users: int) -> None:
+        """Write the seconds that are old enough and release them; to be called once a second.
+
+        `users` are those of now, kept until the row of this second is written.
+
+        Raises:
+            WpsloadError: if a file cannot be written, as on a full disk.
+        """
+        self._samples.append((int(now_s), users))
+        newest = int(now_s - self._delay_s) - 1
+        self._write_rows(recorder, recorder.seconds(until=newest))
+        self._users_at(newest)  # so that nothing piles up while there is nothing to write
+        if self._rows_since_save >= _SAVE_RUN_EVERY_S:
+            self._save_run(recorder)
+
+    def finish(self, recorder: Recorder, *, now_s: float) -> None:
+        """The run is over: write the seconds that are left, this one included, and its row.
+
+        Raises:
+            WpsloadError: if a file cannot be written, as on a full disk.
+        """
+        self._write_rows(recorder, recorder.seconds(until=int(now_s)))
+        self._write_rows(recorder, recorder.seconds())  # of workers whose clock is ahead
+        self._save_run(recorder)
+
+    def close(self, recorder: Recorder, *, now_s: float) -> None:
+        """Finish the run, and close the files.
+
+        Raises:
+            WpsloadError: if a file cannot be written, as on a full disk.
+        """
+        self.finish(recorder, now_s=now_s)
+        self._history.close()
+
+    def _write_rows(self, recorder: Recorder, seconds: Sequence[Second]) -> None:
+        rows = []
+        for second in seconds:
+            users = self._users_at(second.second)
+            rows.append(second_row(second, users))
+            if users is not None:
+                self._users_sum += users
+                self._users_rows += 1
+        if rows:
+            self._append(rows)
+            self._rows_since_save += len(rows)
+            recorder.forget_before(seconds[-1].second + 1)
+
+    def _users_at(self, second: int) -> int | None:
+        """The users that were last seen by the end of `second`; seconds must not go back."""
+        while self._samples and self._samples[0][0] <= second:
+            _, self._users = self._samples.popleft()
+        return self._users
+
+    def _save_run(self, recorder: Recorder) -> None:
+        users = self._users_sum / self._users_rows if self._users_rows else None
+        self._replace_run([COLUMNS, run_row(recorder.totals(), users)])
+        self._rows_since_save = 0
+
+    def _append(self, rows: Sequence[Sequence[str]]) -> None:
+        with _naming(self._history_path):
+            _write(self._history, rows)
+            self._history.flush()
+
+    def _replace_run(self, rows: Sequence[Sequence[str]]) -> None:
+        unfinished = self._run_path.with_name(self._run_path.name + ".new")
+        with _naming(self._run_path):
+            with unfinished.open("w", encoding="utf-8", newline="") as file:
+                _write(file, rows)
+            unfinished.replace(self._run_path)
+
+
+def _history_path(prefix: str) -> Path:
+    return Path(f"{prefix}_pubsub_history.csv")
+
+
+def _write(file: TextIO, rows: Sequence[Sequence[str]]) -> None:
+    csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what the system says into one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise WpsloadError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _counts(recorded: Recorded) -> tuple[int, ...]:
+    return (
+        recorded.connects,
+        recorded.sent,
+        recorded.acked,
+        recorded.delivered,
+        recorded.sent_bytes,
+        recorded.received_bytes,
+        recorded.failures,
+    )
+
+
+def _latencies(recorded: Recorded) -> Iterator[Histogram]:
+    """The latencies of every metric that has columns, empty ones included."""
+    for metric in _TIMED:
+        measured = recorded.metrics.get(metric)
+        yield Histogram() if measured is None else measured.latency
+
+
+def _time_utc(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _ms(duration_ns: int | None) -> str:
+    return "" if duration_ns is None else f"{ms(duration_ns):.3f}"
