@@ -176,7 +176,7 @@ def _plain(data: Any, data_type: DataType) -> tuple[bytes, bool]:
             return data.encode(), True
         case "json":
             return orjson.dumps(data), True
-        case "binary" | "protobuf":
+        case _:
             return bytes(data), False
 
 
@@ -341,7 +341,7 @@ class Hub:
                 if not permissions.join.allows(request.group):
                     return None
                 self._join(client, request.group)
-            case LeaveGroup():
+            case _:
                 if not permissions.join.allows(request.group):
                     return None
                 self._leave(client, request.group)
