@@ -1,5 +1,7 @@
 """Durations as users type them."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,10 +22,8 @@ def test_durations(text: str, expected_s: float) -> None:
 @given(st.text())
 def test_any_text_is_a_duration_or_a_clear_error(text: str) -> None:
     """Nothing else than `ConfigError` comes out of a bad duration."""
-    try:
+    with contextlib.suppress(ConfigError):
         assert units.parse_duration_s(text) >= 0
-    except ConfigError as error:
-        assert "is not a duration" in error.message
 
 
 def test_conversions() -> None:

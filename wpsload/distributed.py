@@ -47,13 +47,16 @@ class Worker:
         data[_REPORT] = self._run.recorder.drain()
 
     def _drain_for_master(self, **_: Any) -> None:
-        self._drain()
+        self._report_drained()
         self._runner.send_message(_DRAINED)
 
     def _quit(self, **_: Any) -> None:
         """Ctrl-C reaches all processes at once: report what the master would never ask for."""
+        self._report_drained()
+
+    def _report_drained(self) -> None:
         self._drain()
-        self._runner._send_stats()
+        self._runner._send_stats()  # Locust reports by itself only every 3 s, and on its own quit
 
     def _drain(self) -> None:
         if self._drained is not None:

@@ -17,6 +17,7 @@ from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 import atexit
+import logging
 import os
 import sys
 import weakref
@@ -44,6 +45,8 @@ from wpsload.units import ms, parse_duration_s
 
 __all__ = ["run_of"]
 
+_log = logging.getLogger(__name__)
+
 _LOOPBACK = "127.0.0.1"
 
 locust_precision.install()
@@ -64,7 +67,7 @@ class _Process:
     def __init__(self) -> None:
         self.target: target.Target | None = None
         self.csv: PubsubCsv | None = None
-        self.finished: LoadRun | None = None
+        self.summary: list[str] = []
         self.is_prepared = False
 
     def decide_target(self) -> target.Target:
@@ -216,12 +219,12 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
         web_guard.install(web_ui, bind_host=web_ui.host)
         web_ui.app.before_request(lambda: _refuse_bad_start(environment))
     if isinstance(runner, WorkerRunner):
+        _process.csv = None  # a forked worker has a copy, but the files are the master's
         Worker(environment, runner, run)
-        return
-    if isinstance(runner, MasterRunner):
+    elif isinstance(runner, MasterRunner):
         Master(environment, runner, run)
     if _process.csv is not None:
-        gevent.spawn(_write_seconds, _process.csv, run, runner)
+        gevent.spawn(_write_seconds, _process.csv, run, environment)
 
 
 def _refuse_bad_start(environment: Environment) -> Any:
@@ -241,15 +244,38 @@ def _refuse_bad_start(environment: Environment) -> Any:
     return None
 
 
-def _write_seconds(csv: PubsubCsv, run: LoadRun, runner: Any) -> None:
+def _write_seconds(csv: PubsubCsv, run: LoadRun, environment: Environment) -> None:
+    def users() -> int:
+        return environment.runner.user_count if environment.runner else 0
+
     while True:
-        csv.write_seconds(run.recorder, now_s=unix_s(), users=runner.user_count)
         gevent.sleep(1)
+        _writing(
+            environment, lambda: csv.write_seconds(run.recorder, now_s=unix_s(), users=users())
+        )
+
+
+def _writing(environment: Environment, write: Callable[[], None]) -> None:
+    """Write, or say why not: a full disk must not end the load, but the run fails for it."""
+    try:
+        write()
+    except WpsloadError as error:
+        _log.error("%s", error)
+        environment.process_exit_code = error.exit_code
 
 
 @events.test_start.add_listener
 def _start(environment: Environment, **_: Any) -> None:
     run_of(environment).start(Settings.read(vars(environment.parsed_options)))
+    if _process.csv is not None:
+        _process.csv.start()
+
+
+@events.test_stop.add_listener
+def _stop(environment: Environment, **_: Any) -> None:
+    if (csv := _process.csv) is not None:
+        recorder = run_of(environment).recorder
+        _writing(environment, lambda: csv.finish(recorder, now_s=unix_s()))
 
 
 @events.quitting.add_listener
@@ -261,16 +287,15 @@ def _finish(environment: Environment, **_: Any) -> None:
     """
     if isinstance(environment.runner, LocalRunner):
         environment.runner.stop()
-    if _process.csv is not None:
-        _process.csv.close(run_of(environment).recorder, now_s=unix_s())
-        _process.finished = run_of(environment)
+    if (csv := _process.csv) is not None:
+        recorder = run_of(environment).recorder
+        _writing(environment, lambda: csv.close(recorder, now_s=unix_s()))
+        _process.summary = summary_lines(recorder.totals())
 
 
 @events.quit.add_listener
 def _conclude(**_: Any) -> None:
     """Last of all, below Locust's own tables: what was measured, and where it is written."""
-    if _process.csv is None or _process.finished is None:
-        return
-    for line in summary_lines(_process.finished.recorder.totals()):
-        click.echo(line)
-    click.echo(f"files: {_process.csv.prefix}_*.csv")
+    if _process.csv is not None:
+        for line in ("", *_process.summary, "", f"files: {_process.csv.prefix}_*.csv"):
+            click.echo(line)

@@ -8,6 +8,7 @@ the verb returns; no verb raises for what the service does.
 
 from locust import User
 
+import logging
 import random
 from typing import Any
 
@@ -23,6 +24,9 @@ from wpsload.subprotocol import Ack, DataType
 from wpsload.units import NS_PER_S, seconds
 
 __all__ = ["Ack", "Message", "PubSubUser", "SimpleUser"]
+
+_log = logging.getLogger(__name__)
+_complained: set[type] = set()
 
 _SPAWN_BURST_S = 1.0  # Locust spawns a second's worth of users at once
 
@@ -96,6 +100,9 @@ class _WebPubSubUser(User):
         try:
             self.on_message(message)
         except Exception as error:
+            if type(self) not in _complained:  # Locust counts them all; one traceback is enough
+                _complained.add(type(self))
+                _log.exception("on_message of %s failed", type(self).__name__)
             self.environment.events.user_error.fire(
                 user_instance=self, exception=error, tb=error.__traceback__
             )
