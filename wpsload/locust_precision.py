@@ -1,0 +1,94 @@
+"""The one place that reaches into Locust's statistics: they keep times below a millisecond.
+
+As it comes, Locust rounds response times to whole milliseconds up to 100, and cuts what is left of
+their decimals off when it prints them: 0.37 ms is 0. After `install` the following have about
+three significant digits, down to a microsecond:
+
+- the response times that percentiles are computed from, by `bucket_response_time`, which Locust
+  documents as replaceable;
+- the percentiles in `<prefix>_stats.csv` and `_stats_history.csv`, and in their downloads;
+- least and greatest time on Locust's page and in its report, which were whole milliseconds;
+- both tables on the console.
+
+A test holds every name used here against the Locust that is installed. Workers and master need the
+same: import `wpsload.users` in the locustfile, and all have it.
+"""
+
+from locust import stats
+
+from typing import Any
+
+__all__ = ["bucket_response_time", "install"]
+
+_stats_to_dict = stats.StatsEntry.to_dict
+_stats_to_string = stats.StatsEntry.to_string
+_stats_percentile = stats.StatsEntry.percentile
+
+
+def install() -> None:
+    """Replace what rounds too much, in this process. Doing it again changes nothing."""
+    stats.bucket_response_time = bucket_response_time  # type: ignore[assignment]  # says int
+    stats.StatsCSV._percentile_fields = _percentile_fields  # type: ignore[method-assign]
+    stats.StatsEntry.to_dict = _to_dict  # type: ignore[method-assign]
+    stats.StatsEntry.to_string = _to_string  # type: ignore[method-assign]
+    stats.StatsEntry.percentile = _percentile  # type: ignore[method-assign]
+
+
+def bucket_response_time(response_time: float) -> float:
+    """A response time in ms with three significant digits, and no more than three decimals.
+
+    That makes 900 different values for each power of ten, 6,400 from a microsecond up to a
+    quarter of an hour: they are keys of a dict that workers send to the master.
+    """
+    for limit, digits in ((1, 3), (10, 2), (100, 1)):
+        if response_time < limit:
+            return round(response_time, digits)
+    return int(round(response_time, 3 - len(str(int(response_time)))))
+
+
+def _percentile_fields(
+    self: stats.StatsCSV, stats_entry: stats.StatsEntry, use_current: bool = False
+) -> list[Any]:
+    if not stats_entry.num_requests:
+        return self.percentiles_na
+    percentile: Any = stats_entry.get_response_time_percentile
+    if use_current and stats_entry.use_response_times_cache:
+        percentile = stats_entry.get_current_response_time_percentile
+    return [percentile(share) or 0 for share in self.percentiles_to_report]
+
+
+def _to_dict(self: stats.StatsEntry, escape_string_values: bool = False) -> dict[str, Any]:
+    return {
+        **_stats_to_dict(self, escape_string_values),
+        "min_response_time": round(self.min_response_time or 0, 3),
+        "max_response_time": round(self.max_response_time, 3),
+    }
+
+
+def _to_string(self: stats.StatsEntry, current: bool = True) -> str:
+    # Between the last two bars; a name may have bars of its own.
+    head, _, tail = _stats_to_string(self, current=current).rsplit("|", 2)
+    average, least, greatest, median = (
+        f"{_shown(time_ms):>7}"
+        for time_ms in (
+            self.avg_response_time,
+            self.min_response_time or 0,
+            self.max_response_time,
+            self.median_response_time,
+        )
+    )
+    return f"{head}|{average} {least} {greatest}{median} |{tail}"
+
+
+def _percentile(self: stats.StatsEntry) -> str:
+    # Type and name, then a number for each percentile and the number of requests.
+    shares = stats.PERCENTILES_TO_REPORT
+    head = _stats_percentile(self).rsplit(maxsplit=len(shares) + 1)[0]
+    first, *others = (_shown(self.get_response_time_percentile(share)) for share in shares)
+    width = stats.STATS_TYPE_WIDTH + 1 + stats.STATS_NAME_WIDTH
+    cells = " ".join(f"{cell:>6}" for cell in (*others, self.num_requests))
+    return f"{head:<{width}} {first:>8} {cells}"
+
+
+def _shown(time_ms: float) -> str:
+    return f"{bucket_response_time(time_ms):.10g}"
