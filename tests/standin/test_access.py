@@ -65,7 +65,7 @@ def test_impossible_claims(claims: dict[str, Any]) -> None:
         "nonsense",
         token(key=b"x" * 40),
         token(key=b"k" * 64, algorithm="HS512"),
-        jwt.encode({"exp": FAR_FUTURE, "aud": AUDIENCE}, None, algorithm="none"),
+        jwt.encode({"exp": FAR_FUTURE, "aud": AUDIENCE}, "", algorithm="none"),
         token(aud=[AUDIENCE]),
     ],
     ids=["none", "empty", "nonsense", "other key", "other algorithm", "unsigned", "list"],

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from rawclient import JSON_V1, RawClient, refused
 from serving import DEADLINE_S, ROOT, StandIn
+from wpsload.standin.faults import FAULTS
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Opcode
 from websockets.typing import Subprotocol
@@ -532,6 +533,14 @@ def test_bad_option_is_exit_code_2(arguments: list[str]) -> None:
     result = serve(*arguments)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+
+
+def test_help_lists_the_faults() -> None:
+    """`serve --help` names each fault with its settings."""
+    shown = serve("--help").stdout
+    for name in FAULTS:
+        assert f"{name}:every=N" in shown
+    assert "until-stdin" not in shown
 
 
 def test_until_stdin_closes() -> None:

@@ -9,6 +9,7 @@ import click
 import orjson
 
 from wpsload.errors import ConfigError
+from wpsload.standin.faults import FAULTS, parse_fault
 from wpsload.subprotocol import MAX_MESSAGE_BYTES
 from wpsload.units import parse_duration_s
 
@@ -40,7 +41,16 @@ class _Duration(click.ParamType[float]):
         return duration_s
 
 
-@click.command()
+def _list_faults() -> str:
+    r"""The faults and their settings for the end of the help; `\b` keeps click from wrapping."""
+    lines = ["\b", "Faults, each upon every Nth opportunity of its kind:"]
+    for name, kind in FAULTS.items():
+        settings = ",".join(f"{key}={'N' if key == 'every' else '...'}" for key in kind.keys)
+        lines += [f"  {name}:{settings}", f"      {kind.meaning}"]
+    return "\n".join(lines)
+
+
+@click.command(epilog=_list_faults())
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -120,7 +130,6 @@ def serve(
     """
     from wpsload.standin import server
     from wpsload.standin.access import is_hub
-    from wpsload.standin.faults import parse_fault
     from wpsload.standin.wire import WireSettings
 
     if not is_hub(hub):
