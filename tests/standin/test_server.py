@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from rawclient import JSON_V1, RawClient, refused
 from serving import DEADLINE_S, ROOT, StandIn
-from wpsload.standin.faults import FAULTS
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Opcode
 from websockets.typing import Subprotocol
+
+from wpsload.standin.faults import FAULTS
 
 Start = Callable[..., StandIn]
 
