@@ -167,7 +167,8 @@ class PubsubCsv:
             WpsloadError: if a file cannot be written, as on a full disk.
         """
         self.finish(recorder, now_s=now_s)
-        self._history.close()
+        with _naming(self._history_path):
+            self._history.close()
 
     def _write_rows(self, recorder: Recorder, seconds: Sequence[Second]) -> None:
         rows = []
