@@ -144,7 +144,8 @@ def test_a_run_from_the_page(
 
     press(browser, "Download Data")
     press_link(browser, "Download requests CSV")
-    downloaded = wait(browser).until(lambda _: next(tmp_path.glob("*.csv"), None))
+    wait(browser).until(lambda _: list(tmp_path.glob("*.csv")))
+    (downloaded,) = tmp_path.glob("*.csv")
     with downloaded.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     counted = {row["Name"]: int(row["Request Count"]) for row in rows}

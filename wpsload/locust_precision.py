@@ -1,4 +1,4 @@
-"""The one place that reaches into Locust's statistics: they keep times below a millisecond.
+"""The one place that reaches into Locust's statistics: exact times, and complete files.
 
 As it comes, Locust rounds response times to whole milliseconds up to 100, and cuts what is left of
 their decimals off when it prints them: 0.37 ms is 0. After `install` the following have about
@@ -10,12 +10,16 @@ three significant digits, down to a microsecond:
 - least and greatest time on Locust's page and in its report, which were whole milliseconds;
 - both tables on the console.
 
+And `<prefix>_stats.csv`, `_failures.csv` and `_exceptions.csv` are written once more when they are
+closed. Locust writes them every second and leaves out what happened after the last time.
+
 A test holds every name used here against the Locust that is installed. Workers and master need the
 same: import `wpsload.users` in the locustfile, and all have it.
 """
 
 from locust import stats
 
+import csv
 from typing import Any
 
 __all__ = ["bucket_response_time", "install"]
@@ -23,6 +27,7 @@ __all__ = ["bucket_response_time", "install"]
 _stats_to_dict = stats.StatsEntry.to_dict
 _stats_to_string = stats.StatsEntry.to_string
 _stats_percentile = stats.StatsEntry.percentile
+_close_files = stats.StatsCSVFileWriter.close_files
 
 
 def install() -> None:
@@ -32,6 +37,7 @@ def install() -> None:
     stats.StatsEntry.to_dict = _to_dict  # type: ignore[method-assign]
     stats.StatsEntry.to_string = _to_string  # type: ignore[method-assign]
     stats.StatsEntry.percentile = _percentile  # type: ignore[method-assign]
+    stats.StatsCSVFileWriter.close_files = _complete_and_close_files  # type: ignore[method-assign]
 
 
 def bucket_response_time(response_time: float) -> float:
@@ -88,6 +94,18 @@ def _percentile(self: stats.StatsEntry) -> str:
     width = stats.STATS_TYPE_WIDTH + 1 + stats.STATS_NAME_WIDTH
     cells = " ".join(f"{cell:>6}" for cell in (*others, self.num_requests))
     return f"{head:<{width}} {first:>8} {cells}"
+
+
+def _complete_and_close_files(self: stats.StatsCSVFileWriter) -> None:
+    for file, rows in (
+        (self.requests_csv_filehandle, self.requests_csv),
+        (self.failures_csv_filehandle, self.failures_csv),
+        (self.exceptions_csv_filehandle, self.exceptions_csv),
+    ):
+        file.seek(0)
+        rows(csv.writer(file))
+        file.truncate()
+    _close_files(self)
 
 
 def _shown(time_ms: float) -> str:

@@ -135,7 +135,7 @@ def _add_options(parser: ArgumentParser, **_: Any) -> None:
         return options
 
     # Locust has no event between parsing and acting, where files are opened and workers forked.
-    parser.parse_args = parse_and_prepare  # type: ignore[method-assign]  # this instance only
+    parser.parse_args = parse_and_prepare  # type: ignore[assignment]  # its overloads, of this instance
 
 
 def _prepare(options: Namespace) -> None:
@@ -249,10 +249,10 @@ def _write_seconds(csv: PubsubCsv, run: LoadRun, environment: Environment) -> No
         return environment.runner.user_count if environment.runner else 0
 
     while True:
-        gevent.sleep(1)
         _writing(
             environment, lambda: csv.write_seconds(run.recorder, now_s=unix_s(), users=users())
         )
+        gevent.sleep(1)
 
 
 def _writing(environment: Environment, write: Callable[[], None]) -> None:

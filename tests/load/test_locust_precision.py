@@ -251,3 +251,21 @@ def test_workers_and_master_merge() -> None:
         master.extend(StatsEntry.unserialize(report, master.stats))
     assert dict(master.response_times) == {0.37: 1, 0.42: 1}
     assert master.to_dict()["min_response_time"] == 0.37
+
+
+def test_files_hold_what_happened_last(tmp_path: Path) -> None:
+    """What came after Locust's last write is in the files all the same, once they are closed."""
+    entry = entry_of(0.37)
+    writer = StatsCSVFileWriter(environment_of(entry), [0.5], str(tmp_path / "run"))
+    entry.stats.log_error("ACK", "sendToGroup", "Forbidden")
+    writer.close_files()
+    row, total = rows(tmp_path / "run_stats.csv")
+    assert (row["Name"], row["Request Count"], row["50%"]) == ("sendToGroup", "1", "0.37")
+    assert total["Failure Count"] == "1"
+    (failure,) = rows(tmp_path / "run_failures.csv")
+    assert (failure["Error"], failure["Occurrences"]) == ("Forbidden", "1")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, by column."""
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))

@@ -1,0 +1,115 @@
+"""The architecture: imports point one way, and importing the package changes nothing."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from serving import ROOT
+
+PACKAGE = ROOT / "wpsload"
+
+# What each module may import of ours: anything of a lower layer, plus what is named here.
+# 0 plain facts · 1 pure code · 2 I/O · 3 Locust · 4 the command line
+LAYERS = {
+    0: {"errors", "units", "metrics"},
+    1: {
+        *("subprotocol", "session", "tokens", "payload", "histogram", "recorder", "summary"),
+        *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
+    },
+    2: {
+        *("clock", "dialing", "connection", "target", "options", "pubsub_csv", "preflight"),
+        *("standin.access", "standin.wire", "standin.rest", "standin.server", "standin.command"),
+        "standin.embedded",
+    },
+    3: {"run", "locust_precision", "web_guard", "distributed", "plugin", "users"},
+    4: {"cli", "__main__"},
+}
+LOCUST_ALLOWED = {"locust_precision", "web_guard", "distributed", "plugin", "users"}
+PURE_IMPORTS = {"jwt", "orjson"}  # the third-party code that pure modules may use
+IO_MODULES = {"asyncio", "gevent", "os", "selectors", "socket", "ssl", "subprocess", "time"}
+
+
+def modules() -> dict[str, Path]:
+    """Every module by its name below `wpsload`."""
+    names = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[-1] != "__init__":
+            names[".".join(parts)] = path
+    return names
+
+
+def imports(path: Path) -> set[str]:
+    """The absolute names that a module imports, wherever it does."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+def layer(name: str) -> int:
+    """The layer that a module is in."""
+    return next(number for number, names in LAYERS.items() if name in names)
+
+
+def ours(path: Path) -> set[str]:
+    """The modules of the package that a module imports."""
+    known = modules()
+    found = {name.removeprefix("wpsload.") for name in imports(path) if name.startswith("wpsload.")}
+    return {name for name in found if name in known}
+
+
+def test_every_module_has_a_layer() -> None:
+    """A new module says where it belongs, and a removed one is forgotten here too."""
+    assert set(modules()) == set().union(*LAYERS.values())
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_imports_point_down(name: str) -> None:
+    """No module imports from a higher layer."""
+    too_high = {other for other in ours(modules()[name]) if layer(other) > layer(name)}
+    assert not too_high
+
+
+@pytest.mark.parametrize("name", sorted(LAYERS[0] | LAYERS[1]))
+def test_pure_modules_do_no_io(name: str) -> None:
+    """Protocol and arithmetic have no sockets, no clock and no event loop."""
+    outside = {full.partition(".")[0] for full in imports(modules()[name])} - {"wpsload"}
+    assert not outside & IO_MODULES
+    assert outside <= sys.stdlib_module_names | PURE_IMPORTS
+
+
+@pytest.mark.parametrize("name", sorted(set(modules()) - LOCUST_ALLOWED))
+def test_only_few_modules_know_locust(name: str) -> None:
+    """Locust patches the process when it is imported, so that only its own arm may."""
+    assert not {full for full in imports(modules()[name]) if full.split(".")[0] == "locust"}
+
+
+def test_the_stand_in_knows_neither_gevent_nor_users() -> None:
+    """The stand-in is a process of its own that is never patched."""
+    for name, path in modules().items():
+        if name.startswith("standin."):
+            assert not {full for full in imports(path) if full.split(".")[0] == "gevent"}, name
+            assert not {"users", "plugin", "connection", "session"} & ours(path), name
+
+
+@pytest.mark.parametrize("module", ["wpsload", "wpsload.cli", "wpsload.standin.embedded"])
+def test_importing_does_not_load_locust(module: str) -> None:
+    """Neither the package nor its command line loads Locust or gevent."""
+    code = f"import sys, {module}; print(*sorted({{'locust', 'gevent'}} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("name", sorted(set(modules()) - LOCUST_ALLOWED - {"__main__"}))
+def test_exported_names_exist(name: str) -> None:
+    """`__all__` is there, sorted, and true."""
+    module = importlib.import_module(f"wpsload.{name}")
+    assert module.__all__
+    assert all(hasattr(module, exported) for exported in module.__all__)
