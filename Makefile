@@ -23,7 +23,7 @@ lint: $(VENV)/.dev  ## Check style, spelling and generated documents
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/codespell
-	$(BIN)/cog --check -r README.md
+	$(BIN)/cog --check README.md
 
 types: $(VENV)/.dev  ## Check types
 	$(BIN)/mypy

@@ -11,7 +11,8 @@ three significant digits, down to a microsecond:
 - both tables on the console.
 
 And `<prefix>_stats.csv`, `_failures.csv` and `_exceptions.csv` are written once more when they are
-closed. Locust writes them every second and leaves out what happened after the last time.
+closed. Locust writes them every second, leaves out what happened after the last time, and goes on
+writing to files that are closed.
 
 A test holds every name used here against the Locust that is installed. Workers and master need the
 same: import `wpsload.users` in the locustfile, and all have it.
@@ -28,6 +29,7 @@ _stats_to_dict = stats.StatsEntry.to_dict
 _stats_to_string = stats.StatsEntry.to_string
 _stats_percentile = stats.StatsEntry.percentile
 _close_files = stats.StatsCSVFileWriter.close_files
+_write_files = stats.StatsCSVFileWriter.stats_writer
 
 
 def install() -> None:
@@ -38,6 +40,7 @@ def install() -> None:
     stats.StatsEntry.to_string = _to_string  # type: ignore[method-assign]
     stats.StatsEntry.percentile = _percentile  # type: ignore[method-assign]
     stats.StatsCSVFileWriter.close_files = _complete_and_close_files  # type: ignore[method-assign]
+    stats.StatsCSVFileWriter.stats_writer = _write_until_closed  # type: ignore[method-assign]
 
 
 def bucket_response_time(response_time: float) -> float:
@@ -106,6 +109,15 @@ def _complete_and_close_files(self: stats.StatsCSVFileWriter) -> None:
         rows(csv.writer(file))
         file.truncate()
     _close_files(self)
+
+
+def _write_until_closed(self: stats.StatsCSVFileWriter) -> None:
+    """Locust lets its writer run on after closing the files, and reports a crash if it wakes."""
+    try:
+        _write_files(self)
+    except ValueError:
+        if not self.requests_csv_filehandle.closed:
+            raise
 
 
 def _shown(time_ms: float) -> str:

@@ -269,3 +269,10 @@ def test_files_hold_what_happened_last(tmp_path: Path) -> None:
 def rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file, by column."""
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def test_the_writer_ends_with_its_files(tmp_path: Path) -> None:
+    """A writer that wakes up once more after the files were closed ends without a crash."""
+    writer = StatsCSVFileWriter(environment_of(entry_of(0.37)), [0.5], str(tmp_path / "run"))
+    writer.close_files()
+    writer.stats_writer()
