@@ -26,6 +26,7 @@ def test_defaults_are_valid() -> None:
         ("wps_data_type", "xml"),
         ("wps_token_in", "cookie"),
         ("wps_drain", "0s"),
+        ("wps_token_ttl", "900ms"),
     ],
 )
 def test_a_bad_value_names_its_option(destination: str, value: str) -> None:

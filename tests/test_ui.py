@@ -131,6 +131,7 @@ def test_a_run_from_the_page(
     wait(browser).until(lambda shown: field(shown, "wpsInterval").is_displayed())
     assert field(browser, "wpsPayloadBytes").get_attribute("value") == "2048"
     fill(browser, "wpsInterval", "100ms")
+    assert stand_in.access_key not in browser.page_source
     press(browser, "Start")
 
     wanted = {"connect", "sendToGroup", "group"}

@@ -120,8 +120,15 @@ class Connection:
         self._greenlet.start()
 
     def wait_open(self) -> None:
-        """Return when the connection is open, however many attempts it takes."""
-        self._is_open.wait()
+        """Return when the connection is open, however many attempts it takes.
+
+        Raises:
+            Exception: what ended the connection for good, which is a mistake in this program.
+        """
+        if not self._is_open.is_set():
+            gevent.wait((self._is_open, self._greenlet), count=1)
+            if self._greenlet.ready():
+                self._greenlet.get()
 
     def request(self, make: Callable[[int], tuple[int, bytes]], *, is_text: bool = True) -> Ack:
         """Write a request and wait for its answer.
@@ -138,7 +145,7 @@ class Connection:
                 "on_message waits for an answer that can only arrive after it",
                 hint="keep the message and answer it from a task, or use a verb that does not wait",
             )
-        self._is_open.wait()
+        self.wait_open()
         key, frame = make(self._clock_ns())
         answer: AsyncResult[Ack] = AsyncResult()
         self._answers[key] = answer
@@ -151,7 +158,7 @@ class Connection:
 
     def send(self, frame: bytes, *, is_text: bool) -> None:
         """Write a frame that has no answer; waits until the connection is open."""
-        self._is_open.wait()
+        self.wait_open()
         self._write(frame, is_text=is_text)
 
     def close(self) -> None:

@@ -35,6 +35,12 @@ def _positive_duration(text: str) -> str:
     return text
 
 
+def _lifetime(text: str) -> str:
+    if parse_duration_s(text) < 1:
+        raise ConfigError(f"{text!r} is too short: a token lives for whole seconds")
+    return text
+
+
 def _payload_bytes(text: str) -> int:
     return check_size(_count(text))
 
@@ -99,7 +105,7 @@ OPTIONS: tuple[Option, ...] = (
         "Where the token travels: in the URL, as browsers send it, or in a header.",
         choices=("query", "header"),
     ),
-    Option("token-ttl", "60m", "Lifetime of the tokens that the run mints.", _positive_duration),
+    Option("token-ttl", "60m", "Lifetime of the tokens that the run mints.", _lifetime),
 )
 
 

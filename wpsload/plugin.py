@@ -17,6 +17,7 @@ from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 import atexit
+import contextlib
 import logging
 import os
 import sys
@@ -43,7 +44,7 @@ from wpsload.standin import embedded
 from wpsload.summary import summary_lines
 from wpsload.units import ms, parse_duration_s
 
-__all__ = ["run_of"]
+__all__ = ["run_of", "will_speak"]
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class _Process:
         self.target: target.Target | None = None
         self.csv: PubsubCsv | None = None
         self.summary: list[str] = []
+        self.subprotocols: list[str | None] = []
         self.is_prepared = False
 
     def decide_target(self) -> target.Target:
@@ -93,6 +95,11 @@ def run_of(environment: Environment) -> LoadRun:
         run = LoadRun(_process.decide_target, fire=_firing(environment))
         _runs[environment] = run
     return run
+
+
+def will_speak(subprotocol: str | None) -> None:
+    """Users of that subprotocol, None for simple clients, are defined in this process."""
+    _process.subprotocols.append(subprotocol)
 
 
 def _firing(environment: Environment) -> Callable[[Sample], None]:
@@ -161,7 +168,8 @@ def _prepare(options: Namespace) -> None:
     if not options.worker:
         _announce(chosen)
         _check(chosen, users=options.num_users or 1, run_time_s=options.run_time)
-        preflight.probe(chosen, settings)
+        if _process.subprotocols:
+            preflight.probe(chosen, settings, subprotocol=_process.subprotocols[0])
 
 
 def _prepare_distributed(options: Namespace) -> None:
@@ -209,7 +217,8 @@ def _raise_file_limit() -> None:
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with contextlib.suppress(ValueError, OSError):  # macOS names a limit that it does not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @events.init.add_listener

@@ -22,8 +22,8 @@ _ADVICE = {
 _HOPELESS = ("host not found", "connection refused", "TLS")
 
 
-def probe(target: Target, settings: Settings) -> None:
-    """Connect once as the first user and hang up.
+def probe(target: Target, settings: Settings, *, subprotocol: str | None) -> None:
+    """Connect once as the first user, with the subprotocol of the users, and hang up.
 
     An answer that may pass, such as HTTP 503 or a timeout, is only mentioned: the users of the
     run retry and count it.
@@ -36,7 +36,7 @@ def probe(target: Target, settings: Settings) -> None:
         address = Address.of(client, is_token_in_header=settings.is_token_in_header)
         dialed = dial(
             address.url,
-            subprotocol=None,
+            subprotocol=subprotocol,
             headers=address.headers,
             timeout_s=settings.limits.connect_timeout_s,
             clock_ns=clock_ns,

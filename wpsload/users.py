@@ -35,6 +35,12 @@ class _WebPubSubUser(User):
     """What both kinds of user share: one connection, and the pace of `--wps-interval`."""
 
     abstract = True
+    subprotocol: str | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.abstract:
+            plugin.will_speak(cls.subprotocol)
 
     def __init__(self, environment: Any, session: PubSubSession | SimpleSession) -> None:
         super().__init__(environment)
@@ -115,6 +121,7 @@ class PubSubUser(_WebPubSubUser):
     """
 
     abstract = True
+    subprotocol = PubSubSession.subprotocol
 
     def __init__(self, environment: Any) -> None:
         self._session = PubSubSession(clock=CLOCK)
@@ -175,6 +182,7 @@ class SimpleUser(_WebPubSubUser):
     """A plain WebSocket client: each frame is a `message` event for the application server."""
 
     abstract = True
+    subprotocol = SimpleSession.subprotocol
 
     def __init__(self, environment: Any) -> None:
         self._session = SimpleSession(clock=CLOCK)
