@@ -2,6 +2,7 @@
 
 import csv
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from serving import DEADLINE_S, ROOT
 
 from wpsload.target import VARIABLES
 
-__all__ = ["Finished", "command", "environment", "run_locust", "running_locust"]
+__all__ = ["Finished", "command", "environment", "free_port", "run_locust", "running_locust"]
 
 LOCUSTFILES = ROOT / "locustfiles"
 
@@ -49,7 +50,18 @@ class Finished:
 def command(locustfile: str | Path, *arguments: str) -> list[str]:
     """The command line of a run; a bare name is one of `locustfiles/`."""
     path = LOCUSTFILES / locustfile if isinstance(locustfile, str) else locustfile
-    return [sys.executable, "-m", "locust", "-f", str(path), *arguments]
+    ports: tuple[str, ...] = ()
+    if "--processes" in arguments:  # not Locust's fixed port, where somebody else may listen
+        port = str(free_port())
+        ports = ("--master-bind-port", port, "--master-port", port)
+    return [sys.executable, "-m", "locust", "-f", str(path), *ports, *arguments]
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

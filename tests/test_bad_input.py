@@ -1,11 +1,10 @@
 """A user's mistake is one clear line with its advice, exit code 2, no traceback and no load."""
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
-from locusting import Finished, run_locust
+from locusting import Finished, free_port, run_locust
 from serving import StandIn
 
 CANARY = "canary-key-that-must-never-be-shown-anywhere-at-all"
@@ -42,8 +41,7 @@ def test_malformed_connection_string(tmp_path: Path) -> None:
 
 def test_unreachable_host(tmp_path: Path) -> None:
     """Nobody listens: said before the load, with the endpoint."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     finished = attempt(tmp_path, WPS_CONNECTION_STRING=connection_string(port))
     complains(finished, f"http://127.0.0.1:{port}")
     assert "connection refused" in finished.said
@@ -105,8 +103,7 @@ def test_missing_tokens_file(tmp_path: Path) -> None:
 
 def test_unreachable_negotiate_endpoint(tmp_path: Path) -> None:
     """An app server that does not answer is named by its host."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}/negotiate?code={CANARY}"
     complains(attempt(tmp_path, WPS_NEGOTIATE_URL=url), f"127.0.0.1:{port}")
 

@@ -21,6 +21,7 @@ LAYERS = {
     },
     2: {
         *("clock", "dialing", "connection", "target", "options", "pubsub_csv", "preflight"),
+        "interrupt",
         *("standin.access", "standin.wire", "standin.rest", "standin.server", "standin.command"),
         "standin.embedded",
     },

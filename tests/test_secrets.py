@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from locusting import run_locust, running_locust
+from locusting import free_port, run_locust, running_locust
 from serving import StandIn
 
 CANARY = "canary-0123456789-access-key-abcdefgh"
@@ -114,8 +114,7 @@ class Tap:
 
 def test_master_and_worker_exchange_no_secret(stand_in: StandIn, tmp_path: Path) -> None:
     """The traffic between them, which is not encrypted, holds results and options, no key."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     tap = Tap(port)
     environ = {"WPS_CONNECTION_STRING": stand_in.connection_string}
     worker = ("--worker", "--master-port", str(tap.port))

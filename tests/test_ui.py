@@ -3,13 +3,12 @@
 import csv
 import re
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from locusting import running_locust
+from locusting import free_port, running_locust
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
@@ -59,8 +58,7 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
 @pytest.fixture
 def page(stand_in: StandIn, tmp_path: Path) -> Iterator[str]:
     """The address of the page of a Locust that is ready to start a run."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     environ = {"WPS_CONNECTION_STRING": stand_in.connection_string}
     arguments = ("--web-port", str(port))
     with running_locust("pubsub.py", *arguments, folder=tmp_path, environ=environ) as process:

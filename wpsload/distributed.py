@@ -15,7 +15,7 @@ from gevent.event import Event
 from wpsload.run import LoadRun
 from wpsload.target import Slice
 
-__all__ = ["Master", "Worker"]
+__all__ = ["Master", "Worker", "longest_drain_s"]
 
 _REPORT = "wpsload"
 _SLICE = "wpsload.slice"
@@ -24,6 +24,11 @@ _DRAINED = "wpsload.drained"
 
 _MARGIN_S = 5.0  # beyond what a user may take: messages on their way, and a busy worker
 _LOOK_AGAIN_S = 0.1
+
+
+def longest_drain_s(run: LoadRun) -> float:
+    """Seconds within which every worker has drained: answers, then the closing handshake."""
+    return 2 * run.settings.limits.drain_s + _MARGIN_S
 
 
 class Worker:
@@ -100,8 +105,7 @@ class Master:
         self._draining = {client.id for client in self._runner.clients.all}
         for worker in sorted(self._draining):
             self._runner.send_message(_DRAIN, None, worker)
-        longest_s = 2 * self._run.settings.limits.drain_s + _MARGIN_S
-        gevent.with_timeout(longest_s, self._wait_for_workers, timeout_value=None)
+        gevent.with_timeout(longest_drain_s(self._run), self._wait_for_workers, timeout_value=None)
 
     def _wait_for_workers(self) -> None:
         while self._draining & {client.id for client in self._runner.clients.all}:

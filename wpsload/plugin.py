@@ -32,9 +32,9 @@ import click
 import gevent
 from flask import jsonify, request
 
-from wpsload import locust_precision, preflight, target, web_guard
+from wpsload import interrupt, locust_precision, preflight, target, web_guard
 from wpsload.clock import unix_s
-from wpsload.distributed import Master, Worker
+from wpsload.distributed import Master, Worker, longest_drain_s
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.metrics import Sample
 from wpsload.options import Settings, add_options
@@ -71,6 +71,7 @@ class _Process:
         self.summary: list[str] = []
         self.subprotocols: list[str | None] = []
         self.is_prepared = False
+        self.has_forked = False
 
     def decide_target(self) -> target.Target:
         """The target of the environment; the first call starts a stand-in if there is none."""
@@ -156,6 +157,7 @@ def _prepare(options: Namespace) -> None:
     if _process.is_prepared or is_only_listing:
         return
     _process.is_prepared = True
+    _process.has_forked = bool(options.processes)
     _raise_file_limit()
     settings = Settings.read(vars(options))
     if not options.worker:
@@ -224,6 +226,8 @@ def _raise_file_limit() -> None:
 @events.init.add_listener
 def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None:
     run = run_of(environment)
+    is_forked_worker = isinstance(runner, WorkerRunner) and _process.has_forked
+    interrupt.install(wait_for_master=(lambda: longest_drain_s(run)) if is_forked_worker else None)
     if web_ui is not None:
         web_guard.install(web_ui, bind_host=web_ui.host)
         web_ui.app.before_request(lambda: _refuse_bad_start(environment))
