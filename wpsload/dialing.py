@@ -43,7 +43,7 @@ class BufferedSocket:
             if len(data) <= size_bytes:
                 return bytes(data)
             self._data, start = data, 0
-        self._position = end = start + size_bytes
+        self._position = end = min(start + size_bytes, len(data))
         return data[start:end]
 
     def __getattr__(self, name: str) -> Any:

@@ -1,0 +1,324 @@
+"""A connection under every kind of service: it comes back, says why it went, and ends in time."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gevent
+import pytest
+from gevent.event import Event
+from gevent.queue import Queue
+from gevent.server import StreamServer
+from hypothesis import given
+from hypothesis import strategies as st
+from serving import DEADLINE_S, StandIn
+from websockets.frames import Frame, Opcode
+from websockets.server import ServerProtocol
+
+from wpsload import payload
+from wpsload.clock import CLOCK, clock_ns
+from wpsload.connection import Address, Connection, Limits, back_off_s
+from wpsload.errors import LocalProtocolError
+from wpsload.metrics import CONNECT, CONNECTION_LOST, JOIN_GROUP, SEND_TO_GROUP, Sample
+from wpsload.session import Message, PubSubSession
+from wpsload.subprotocol import JSON_V1, Ack
+
+LIMITS = Limits(connect_timeout_s=DEADLINE_S, ack_timeout_s=DEADLINE_S, drain_s=DEADLINE_S)
+CONNECTED = b'{"type":"system","event":"connected","userId":"u","connectionId":"c"}'
+
+
+class Watcher:
+    """An observer that keeps everything, and can be waited for."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+        self.counts: Counter[str] = Counter()
+        self.messages: list[Message] = []
+        self._changed = Event()
+
+    def record(self, sample: Sample) -> None:
+        """Keep a sample."""
+        self.samples.append(sample)
+        self._changed.set()
+
+    def count(self, name: str, amount: int) -> None:
+        """Keep a count."""
+        self.counts[name] += amount
+        self._changed.set()
+
+    def message(self, message: Message) -> None:
+        """Keep a message."""
+        self.messages.append(message)
+
+    def failures(self) -> list[tuple[str, str | None]]:
+        """Name and text of the samples that failed."""
+        return [(one.metric.name, one.failure) for one in self.samples if one.failure is not None]
+
+    def wait_for(self, is_there: Callable[[], bool]) -> None:
+        """Return once `is_there`, and fail if it does not come."""
+        with gevent.Timeout(DEADLINE_S):
+            while not is_there():
+                self._changed.clear()
+                self._changed.wait()
+
+
+@contextmanager
+def connected(
+    url: str, watcher: Watcher, limits: Limits = LIMITS
+) -> Iterator[tuple[Connection, PubSubSession]]:
+    """A started connection to `url`, closed on leaving."""
+    session = PubSubSession(clock=CLOCK)
+    connection = Connection(
+        session,
+        address=lambda: Address(url, {}),
+        observer=watcher,
+        limits=limits,
+        clock_ns=clock_ns,
+    )
+    connection.start()
+    try:
+        yield connection, session
+    finally:
+        connection.close()
+
+
+def join(connection: Connection, session: PubSubSession, group: str = "g") -> Ack:
+    """Join a group and wait for the ack."""
+    return connection.request(lambda sent_ns: session.join(group, sent_ns=sent_ns))
+
+
+@contextmanager
+def service(script: Callable[["Peer"], None]) -> Iterator[str]:
+    """The URL of a service that does what `script` says, for each connection anew."""
+    server = StreamServer(("127.0.0.1", 0), lambda sock, _: script(Peer(sock)))
+    server.start()
+    try:
+        yield f"ws://127.0.0.1:{server.server_port}/client/hubs/load"
+    finally:
+        server.stop(0)
+
+
+class Peer:
+    """The service's side of one connection; frames are made and read by `websockets`."""
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        self.protocol = ServerProtocol(subprotocols=[JSON_V1])  # type: ignore[list-item]  # a NewType
+        self._fill()
+        (request,) = self.protocol.events_received()
+        self.protocol.send_response(self.protocol.accept(request))  # type: ignore[arg-type]  # the first event
+        self.flush()
+
+    def _fill(self) -> bool:
+        """Read once; False at the end of the stream."""
+        data = self.sock.recv(65536)
+        self.protocol.receive_data(data) if data else self.protocol.receive_eof()
+        return bool(data)
+
+    def flush(self) -> None:
+        """Write what is due."""
+        for data in self.protocol.data_to_send():
+            self.sock.sendall(data)
+
+    def say(self, frame: bytes) -> None:
+        """Send a text frame."""
+        self.protocol.send_text(frame)
+        self.flush()
+
+    def hear(self) -> bytes:
+        """The next text frame; empty at the end."""
+        while True:
+            for event in self.protocol.events_received():
+                if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+                    return bytes(event.data)
+            self.flush()
+            if not self._fill():
+                return b""
+
+    def close(self, code: int) -> None:
+        """Send a close frame and hang up when it is answered."""
+        self.protocol.send_close(code)
+        self.flush()
+        self.hear()
+        self.sock.close()
+
+
+def test_a_request_has_its_answer(stand_in: StandIn) -> None:
+    """Connect, ask, be answered, close: all counted, nothing failed."""
+    watcher = Watcher()
+    with connected(stand_in.client_url(), watcher) as (connection, session):
+        assert join(connection, session).is_success
+    assert [one.metric for one in watcher.samples if one.metric in (CONNECT, JOIN_GROUP)] == [
+        CONNECT,
+        JOIN_GROUP,
+    ]
+    assert watcher.failures() == []
+    assert (watcher.counts["opened"], watcher.counts["closed"]) == (1, 1)
+    assert stand_in.stats()["closed"] == {"1000": 1}
+
+
+@pytest.mark.parametrize("code", [1008, 1009, 1011, 4321])
+def test_a_close_by_the_service_is_a_loss_with_its_code(code: int) -> None:
+    """Whatever was unanswered fails with the close code, and the connection opens anew."""
+    rounds = iter(range(9))
+
+    def script(peer: Peer) -> None:
+        peer.say(CONNECTED)
+        peer.hear()
+        if next(rounds) == 0:
+            peer.close(code)
+        else:
+            peer.say(b'{"type":"ack","ackId":2,"success":true}')
+            peer.hear()
+
+    watcher = Watcher()
+    with service(script) as url, connected(url, watcher) as (connection, session):
+        assert join(connection, session).error == f"closed {code}"
+        assert join(connection, session).is_success
+    assert watcher.failures() == [
+        (JOIN_GROUP.name, f"closed {code}"),
+        (CONNECTION_LOST.name, f"closed {code}"),
+    ]
+
+
+@pytest.mark.parametrize("garbage", [b"{", b'{"type":"ack"}', b"[]", b"\xff\xfe"])
+def test_garbage_ends_the_connection(garbage: bytes) -> None:
+    """What is no message of the protocol is a failure, answered by a close frame."""
+    heard: Queue[int | None] = Queue()
+
+    def script(peer: Peer) -> None:
+        peer.say(CONNECTED)
+        peer.hear()
+        peer.protocol.send_text(garbage)
+        peer.flush()
+        peer.hear()
+        heard.put(peer.protocol.close_rcvd.code if peer.protocol.close_rcvd else None)
+        peer.sock.close()
+
+    watcher = Watcher()
+    with service(script) as url, connected(url, watcher) as (connection, session):
+        assert join(connection, session).error == "protocol error"
+        assert heard.get(timeout=DEADLINE_S) in (1002, 1007)
+    assert (CONNECTION_LOST.name, "protocol error") in watcher.failures()
+
+
+def test_no_connected_message_is_a_failed_connect() -> None:
+    """A service that upgrades and then says nothing is a timeout of the phase `connected`."""
+
+    def hears_only(peer: Peer) -> None:
+        peer.hear()
+
+    watcher = Watcher()
+    limits = Limits(connect_timeout_s=0.2, ack_timeout_s=1, drain_s=1)
+    with service(hears_only) as url:
+        with connected(url, watcher, limits):
+            watcher.wait_for(lambda: bool(watcher.samples))
+        assert watcher.failures()[0] == (CONNECT.name, "timeout (connected)")
+    assert watcher.counts["opened"] == 0
+
+
+def test_an_answer_that_comes_too_late_is_a_timeout() -> None:
+    """The request fails once, and its late ack is not taken for another's."""
+    is_late = Event()
+
+    def script(peer: Peer) -> None:
+        peer.say(CONNECTED)
+        peer.hear()
+        is_late.wait()
+        peer.say(b'{"type":"ack","ackId":1,"success":true}')
+        peer.hear()
+        peer.say(b'{"type":"ack","ackId":2,"success":true}')
+        peer.hear()
+
+    watcher = Watcher()
+    limits = Limits(connect_timeout_s=DEADLINE_S, ack_timeout_s=0.2, drain_s=DEADLINE_S)
+    with service(script) as url, connected(url, watcher, limits) as (connection, session):
+        assert join(connection, session).error == "Timeout"
+        is_late.set()
+        assert join(connection, session).is_success
+    assert watcher.failures() == [(JOIN_GROUP.name, "Timeout")]
+
+
+def test_closing_waits_for_what_is_due() -> None:
+    """An ack that is on its way when we stop is received and counted, and messages before it."""
+    stopping = Event()
+
+    def script(peer: Peer) -> None:
+        peer.say(CONNECTED)
+        peer.hear()
+        stopping.wait()
+        peer.say(b'{"type":"message","from":"server","dataType":"text","data":"late"}')
+        peer.say(b'{"type":"ack","ackId":1,"success":true}')
+        peer.hear()
+
+    watcher = Watcher()
+    with service(script) as url, connected(url, watcher) as (connection, session):
+        user = gevent.spawn(join, connection, session)
+        watcher.wait_for(lambda: session.pending_count == 1)
+        user.kill()
+        gevent.spawn_later(0.05, stopping.set)
+    assert [one.metric for one in watcher.samples if one.metric is JOIN_GROUP] == [JOIN_GROUP]
+    assert watcher.failures() == []
+    assert [message.data for message in watcher.messages] == ["late"]
+
+
+def test_closing_is_bounded() -> None:
+    """A service that never answers does not keep a user from stopping, and the request fails."""
+
+    def script(peer: Peer) -> None:
+        peer.say(CONNECTED)
+        peer.hear()
+        never.wait()
+
+    never = Event()
+    watcher = Watcher()
+    limits = Limits(connect_timeout_s=DEADLINE_S, ack_timeout_s=DEADLINE_S, drain_s=0.2)
+    with service(script) as url, gevent.Timeout(DEADLINE_S):
+        with connected(url, watcher, limits) as (connection, session):
+            user = gevent.spawn(join, connection, session)
+            watcher.wait_for(lambda: session.pending_count == 1)
+            user.kill()
+        never.set()
+    assert watcher.failures() == [(JOIN_GROUP.name, "unanswered at stop")]
+
+
+def test_messages_up_to_the_limit_go_through(stand_in: StandIn) -> None:
+    """A message of nearly 1 MiB is sent, acked and received in one piece."""
+    watcher = Watcher()
+    with connected(stand_in.client_url(), watcher) as (connection, session):
+        assert join(connection, session).is_success
+        data = payload.stamp(payload.Stamp(CLOCK, clock_ns()), size_bytes=1_000_000)
+        ack = connection.request(
+            lambda sent_ns: session.send_to_group("g", data, "text", no_echo=False, sent_ns=sent_ns)
+        )
+        assert ack.is_success
+    assert [message.data for message in watcher.messages] == [data]
+    assert SEND_TO_GROUP in {one.metric for one in watcher.samples}
+
+
+def test_waiting_in_the_readers_place_is_refused(stand_in: StandIn) -> None:
+    """A message handler that asks and waits would wait for itself: an error says so."""
+    watcher = Watcher()
+    refused: list[LocalProtocolError] = []
+
+    with connected(stand_in.client_url(groups=["g"]), watcher) as (connection, session):
+
+        def ask(_: Message) -> None:
+            with pytest.raises(LocalProtocolError) as caught:
+                join(connection, session, "h")
+            refused.append(caught.value)
+
+        watcher.message = ask  # type: ignore[assignment]  # this observer answers
+        connection.request(
+            lambda sent_ns: session.send_to_group("g", "x", "text", no_echo=False, sent_ns=sent_ns)
+        )
+    assert len(refused) == 1
+
+
+@given(attempt=st.integers(1, 10_000), random_ratio=st.floats(0, 1))
+def test_back_off_grows_and_is_bounded(attempt: int, random_ratio: float) -> None:
+    """Between a quarter of a second and 15 s, never less than half of the longest for its turn."""
+    delay_s = back_off_s(attempt, random_ratio)
+    assert 0.25 <= delay_s <= 15
+    assert back_off_s(attempt + 1, random_ratio) >= delay_s
