@@ -114,6 +114,16 @@ def test_groups_and_ack_ids_survive_a_reconnect() -> None:
     assert again > key
 
 
+def test_a_group_that_was_asked_for_is_joined_again() -> None:
+    """A join whose ack was lost with the connection, or that failed for a while, is repeated."""
+    session = open_session()
+    session.join("lost", sent_ns=0)
+    key, _ = session.join("busy", sent_ns=0)
+    receive(session, ack(key, "InternalServerError"))
+    session.lost("closed 1006")
+    assert session.groups == {"lost", "busy"}
+
+
 def test_leaving_forgets_the_group() -> None:
     """A group that was left is not joined again."""
     session = open_session()

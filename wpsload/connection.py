@@ -20,6 +20,7 @@ from wpsload.metrics import CONNECT, CONNECT_PHASES, CONNECTION_LOST, Sample
 from wpsload.session import Answered, Arrived, Message, PubSubSession, Ready, SimpleSession, State
 from wpsload.subprotocol import Ack
 from wpsload.tokens import ClientUrl
+from wpsload.units import seconds
 
 __all__ = ["Address", "Connection", "Limits", "Observer", "back_off_s"]
 
@@ -112,7 +113,8 @@ class Connection:
         self._is_open = Event()
         self._is_idle = Event()
         self._is_stopping = False
-        self._is_torn = False
+        self._has_opened = False  # the present connection, or the last one
+        self._broken_by: str | None = None
         self._greenlet = gevent.Greenlet(self._run)
 
     def start(self) -> None:
@@ -125,7 +127,7 @@ class Connection:
         Raises:
             Exception: what ended the connection for good, which is a mistake in this program.
         """
-        if not self._is_open.is_set():
+        while not self._is_open.is_set():  # it may be gone again when we wake up
             gevent.wait((self._is_open, self._greenlet), count=1)
             if self._greenlet.ready():
                 self._greenlet.get()
@@ -157,9 +159,13 @@ class Connection:
         return ack
 
     def send(self, frame: bytes, *, is_text: bool) -> None:
-        """Write a frame that has no answer; waits until the connection is open."""
-        self.wait_open()
-        self._write(frame, is_text=is_text)
+        """Write a frame that has no answer; waits until the connection is open.
+
+        While the connection closes there is no one to send to, and nothing is sent.
+        """
+        if self._session.state is not State.CLOSING:
+            self.wait_open()
+            self._write(frame, is_text=is_text)
 
     def close(self) -> None:
         """Wait for the answers that are due, then close with code 1000.
@@ -168,7 +174,7 @@ class Connection:
         service sends until it answers the close is still received and counted.
         """
         self._is_stopping = True
-        if self._session.state is State.OPEN and not self._is_torn:
+        if self._session.state is State.OPEN:
             if self._session.pending_count:
                 self._is_idle.clear()
                 self._is_idle.wait(self._limits.drain_s)
@@ -179,6 +185,7 @@ class Connection:
         if self._session.state is not State.OPEN:
             return  # the connection went away while we waited
         self._session.closing()
+        self._is_open.clear()
         gevent.with_timeout(self._limits.drain_s, self._say_goodbye, timeout_value=None)
 
     def _say_goodbye(self) -> None:
@@ -188,16 +195,20 @@ class Connection:
     def _run(self) -> None:
         attempt = 0
         while not self._is_stopping:
-            was_open = self._connect_and_read()
+            if self._connect_and_read() > _BACK_OFF_LIMIT_S:
+                attempt = 0  # a service that closes at once is not to be asked at once again
             if self._is_stopping:
                 return
-            attempt = 1 if was_open else attempt + 1
+            attempt += 1
             gevent.sleep(back_off_s(attempt, random.random()))  # noqa: S311  # spread, not secrecy
 
-    def _connect_and_read(self) -> bool:
-        """One connection from dialing to its end; True if it was open in between."""
+    def _connect_and_read(self) -> float:
+        """One connection from dialing to its end; the seconds it lasted."""
         failure = "stopped"
+        started_ns = self._clock_ns()
         dialed: Dialed | None = None
+        self._broken_by = None
+        self._has_opened = False
         self._session.opening()
         try:
             dialed = self._dial()
@@ -205,11 +216,10 @@ class Connection:
         except ConnectError as error:
             failure = error.outcome
         finally:
-            was_open = self._is_open.is_set()
             self._is_open.clear()
             self._disconnect(dialed)
-            self._ended(failure, was_open=was_open)
-        return was_open
+            self._ended(self._broken_by or failure)
+        return seconds(self._clock_ns() - started_ns)
 
     def _dial(self) -> Dialed:
         address = self._address()
@@ -224,21 +234,13 @@ class Connection:
     def _read(self, dialed: Dialed) -> str:
         """Read until the connection ends; how it ended."""
         self._websocket = dialed.websocket
+        spent_s = seconds(dialed.upgraded_ns - dialed.started_ns)
+        limit = gevent.Timeout.start_new(max(0.0, self._limits.connect_timeout_s - spent_s))
         try:
-            if isinstance(self._session, SimpleSession):
-                self._session.upgraded()
-                self._opened(dialed)
-            while True:
-                opcode, frame = self._websocket.recv_data_frame(control_frame=True)
-                now_ns = self._clock_ns()
-                if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
-                    self._observer.count("received_bytes", len(frame.data))
-                    is_text = opcode == websocket.ABNF.OPCODE_TEXT
-                    for event in self._session.receive(frame.data, is_text=is_text, now_ns=now_ns):
-                        self._happened(event, dialed)
-                elif opcode == websocket.ABNF.OPCODE_CLOSE:
-                    return f"closed {_close_code(frame.data)}"
-        except websocket.WebSocketTimeoutException:
+            return f"closed {self._read_messages(dialed, limit)}"
+        except gevent.Timeout as fired:
+            if fired is not limit:
+                raise
             return "timeout (connected)"
         except (websocket.WebSocketConnectionClosedException, OSError):
             return f"closed {_ABNORMAL_CLOSURE}"
@@ -248,6 +250,29 @@ class Connection:
         except websocket.WebSocketException:
             self._send_close(_PROTOCOL_ERROR)
             return "protocol error"
+        finally:
+            limit.close()
+
+    def _read_messages(self, dialed: Dialed, limit: gevent.Timeout) -> int:
+        """Hand on what arrives until the service closes, and give its close code.
+
+        `limit` bounds the time until the connection is open.
+        """
+        if isinstance(self._session, SimpleSession):
+            self._session.upgraded()
+            self._opened(dialed)
+        while True:
+            if self._has_opened:
+                limit.close()
+            opcode, frame = self._websocket.recv_data_frame(control_frame=True)
+            now_ns = self._clock_ns()
+            if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
+                self._observer.count("received_bytes", len(frame.data))
+                is_text = opcode == websocket.ABNF.OPCODE_TEXT
+                for event in self._session.receive(frame.data, is_text=is_text, now_ns=now_ns):
+                    self._happened(event, dialed)
+            elif opcode == websocket.ABNF.OPCODE_CLOSE:
+                return _close_code(frame.data)
 
     def _happened(self, event: Ready | Answered | Arrived, dialed: Dialed) -> None:
         match event:
@@ -269,11 +294,11 @@ class Connection:
         for phase, duration_ns in phases_ns.items():
             self._observer.record(Sample(CONNECT_PHASES[phase], duration_ns))
         self._observer.count("opened", 1)
-        dialed.websocket.settimeout(None)
         if isinstance(self._session, PubSubSession):
             for group in sorted(self._session.groups):
                 _, frame = self._session.join(group, sent_ns=self._clock_ns())
                 self._write(frame, is_text=True)
+        self._has_opened = True
         self._is_open.set()
 
     def _answered(self, answered: Answered) -> None:
@@ -283,37 +308,54 @@ class Connection:
         if not self._session.pending_count:
             self._is_idle.set()
 
-    def _ended(self, failure: str, *, was_open: bool) -> None:
+    def _ended(self, failure: str) -> None:
         """The connection is gone: tell everyone who waited, and count what was not asked for."""
-        is_clean = self._session.state is State.CLOSING
-        for answered in self._session.lost("unanswered at stop" if is_clean else failure):
+        lost = self._session.lost("unanswered at stop" if self._is_stopping else failure)
+        for answered in lost:
             self._answered(answered)
         self._is_idle.set()
-        if was_open:
+        if self._has_opened:
             self._observer.count("closed", 1)
-            if not is_clean:
-                self._observer.record(Sample(CONNECTION_LOST, None, failure, is_answered=False))
-        elif not self._is_stopping:
-            self._observer.record(Sample(CONNECT, None, failure, is_answered=False))
+        if not self._is_stopping:
+            metric = CONNECTION_LOST if self._has_opened else CONNECT
+            self._observer.record(Sample(metric, None, failure, is_answered=False))
 
     def _write(self, frame: bytes, *, is_text: bool) -> None:
+        """Write one frame; a peer that takes none of it for too long is given up.
+
+        A frame that was written in part cannot be followed by anything sensible, so whatever
+        stops the writing ends the connection.
+        """
         opcode = websocket.ABNF.OPCODE_TEXT if is_text else websocket.ABNF.OPCODE_BINARY
+        limit = gevent.Timeout.start_new(self._limits.ack_timeout_s)
         try:
             self._websocket.send(frame, opcode)
+        except gevent.Timeout as fired:
+            self._abort("write timeout" if fired is limit else "write interrupted")
+            if fired is not limit:
+                raise
         except (OSError, websocket.WebSocketException):
-            self._websocket.abort()  # the reader sees the end, and fails what is unanswered
+            self._abort(None)
         except BaseException:
-            self._is_torn = True  # stopped within a frame: nothing sensible can follow it
+            self._abort("write interrupted")
             raise
         else:
             self._observer.count("sent", 1)
             self._observer.count("sent_bytes", len(frame))
+        finally:
+            limit.close()
+
+    def _abort(self, why: str | None) -> None:
+        """Break off, so that the reader sees the end and fails what is unanswered."""
+        self._broken_by = why
+        self._is_open.clear()
+        self._websocket.abort()
 
     def _send_close(self, code: int) -> None:
         try:
             self._websocket.send_close(code)
         except (OSError, websocket.WebSocketException):
-            self._websocket.abort()
+            self._abort(None)
 
     def _disconnect(self, dialed: Dialed | None) -> None:
         if dialed is not None:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
+import gevent
 import websocket
 from gevent import socket, ssl
 
@@ -200,7 +201,7 @@ def dial(
 ) -> Dialed:
     """Connect to the WebSocket `url` (`ws` or `wss`) and upgrade.
 
-    `timeout_s` bounds each wait for the network. A proxy that the environment names
+    `timeout_s` bounds the whole. A proxy that the environment names
     (`http_proxy`, `https_proxy`, `no_proxy`) is used; its name, connection and tunnel then all
     count as `tcp`, and with a `ws` URL so does the upgrade, since nothing tells them apart.
 
@@ -211,7 +212,12 @@ def dial(
     host, is_secure = parts.hostname or "", parts.scheme == "wss"
     proxy = _proxy(host, is_secure=is_secure)
     watch = _Stopwatch(clock_ns, "tcp" if proxy else "dns")
-    connection = _WebSocket(sslopt={"context": _TimedTlsContext(watch)})
+    connection = _WebSocket(
+        sslopt={"context": _TimedTlsContext(watch)},
+        # In pure Python: 0.3 ms for 2 KB, 200 ms for 1 MB. The session decodes it all the same.
+        skip_utf8_validation=True,
+    )
+    limit = gevent.Timeout.start_new(timeout_s)
     try:
         sock = None
         if not proxy:
@@ -233,5 +239,12 @@ def dial(
         ) from None  # its text holds headers and body
     except (OSError, websocket.WebSocketException) as error:
         raise ConnectError(_outcome(error, watch.phase), phase=watch.phase) from error
+    except gevent.Timeout as fired:
+        if fired is not limit:
+            raise
+        raise ConnectError(f"timeout ({watch.phase})", phase=watch.phase) from None
+    finally:
+        limit.close()
     watch.begin("")
+    connection.settimeout(None)
     return Dialed(connection, watch.started_ns, watch.now_ns, watch.phases_ns)

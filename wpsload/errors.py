@@ -68,7 +68,7 @@ class RemoteProtocolError(ProtocolError):
 
 
 class ConnectError(WpsloadError):
-    """Connecting failed in `phase` (`dns`, `tcp`, `tls`, `upgrade`, `connected`).
+    """Connecting failed in `phase`: `token`, `negotiate`, `dns`, `tcp`, `tls` or `upgrade`.
 
     `status` is the HTTP status of the service, or None if it gave no answer. `outcome` is the
     stable text under which the failure is counted.

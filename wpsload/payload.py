@@ -12,7 +12,7 @@ from typing import Any
 from wpsload.errors import ConfigError
 from wpsload.subprotocol import DataType
 
-__all__ = ["MIN_PAYLOAD_BYTES", "Stamp", "clock_id", "latency_ns", "read", "stamp"]
+__all__ = ["MIN_PAYLOAD_BYTES", "Stamp", "check_size", "clock_id", "latency_ns", "read", "stamp"]
 
 _MARK = "wps1:"
 _CLOCK_DIGITS = 8

@@ -95,7 +95,7 @@ class Message:
 class Ready:
     """The session is open."""
 
-    connection_id: str | None
+    connection_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,17 +189,23 @@ class PubSubSession(_Session):
 
     @property
     def groups(self) -> frozenset[str]:
-        """Groups joined so far, to be joined again on a new connection."""
+        """Groups that were asked for, to be joined again on a new connection.
+
+        A group counts from the request on, as its ack may be lost with the connection, until it is
+        left or the service says `Forbidden`.
+        """
         return frozenset(self._groups)
 
     def join(self, group: str, *, sent_ns: int) -> tuple[int, bytes]:
         """The frame that asks to join `group`, and the ackId it is known by."""
         ack_id = self._expect(_Pending(JOIN_GROUP, sent_ns, check_group(group)))
+        self._groups.add(group)
         return ack_id, encode_request(JoinGroup(group, ack_id))
 
     def leave(self, group: str, *, sent_ns: int) -> tuple[int, bytes]:
         """The frame that asks to leave `group`, and the ackId it is known by."""
         ack_id = self._expect(_Pending(LEAVE_GROUP, sent_ns, check_group(group)))
+        self._groups.discard(group)
         return ack_id, encode_request(LeaveGroup(group, ack_id))
 
     def send_to_group(
@@ -263,11 +269,8 @@ class PubSubSession(_Session):
         pending = self._pending.pop(ack.ack_id, None)
         if pending is None:
             return ()  # its time was up, and it is counted as such
-        if ack.is_success and pending.group is not None:
-            if pending.metric is JOIN_GROUP:
-                self._groups.add(pending.group)
-            else:
-                self._groups.discard(pending.group)
+        if ack.error == "Forbidden" and pending.metric is JOIN_GROUP and pending.group is not None:
+            self._groups.discard(pending.group)
         failure = None if ack.is_success else ack.error
         sample = Sample(pending.metric, now_ns - pending.sent_ns, failure, size_bytes)
         return (Answered(ack.ack_id, ack, sample),)
@@ -283,10 +286,9 @@ class SimpleSession(_Session):
         super().__init__(clock=clock)
         self._last_sent_ns = 0
 
-    def upgraded(self) -> Ready:
+    def upgraded(self) -> None:
         """The 101 response is in, and nothing else will be said."""
         self._move("ready")
-        return Ready(None)
 
     def echo(self, size_bytes: int, data_type: DataType, *, sent_ns: int) -> tuple[int, bytes]:
         """A stamped frame whose echo is expected, and the key it is known by."""
@@ -300,8 +302,15 @@ class SimpleSession(_Session):
         return key, data.encode("ascii") if isinstance(data, str) else data
 
     def receive(self, frame: bytes, *, is_text: bool, now_ns: int) -> tuple[Happened, ...]:
-        """What one WebSocket message means: a message, and the echo of a frame of ours if it is."""
-        data: str | bytes = frame.decode("utf-8") if is_text else frame
+        """What one WebSocket message means: a message, and the echo of a frame of ours if it is.
+
+        Raises:
+            RemoteProtocolError: if a text frame is not UTF-8.
+        """
+        try:
+            data: str | bytes = frame.decode("utf-8") if is_text else frame
+        except UnicodeDecodeError as error:
+            raise RemoteProtocolError("text frame is not UTF-8") from error
         arrived = Arrived(Message(data, "text" if is_text else "binary"), None)
         stamp = payload.read(data)
         pending = self._pending.pop(stamp.sent_ns, None) if stamp is not None else None

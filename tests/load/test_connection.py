@@ -1,12 +1,15 @@
 """A connection under every kind of service: it comes back, says why it went, and ends in time."""
 
-from collections import Counter
+import contextlib
+import json
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import gevent
 import pytest
+from gevent import socket
 from gevent.event import Event
 from gevent.queue import Queue
 from gevent.server import StreamServer
@@ -104,6 +107,7 @@ class Peer:
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
+        self._requests: deque[bytes] = deque()
         self.protocol = ServerProtocol(subprotocols=[JSON_V1])  # type: ignore[list-item]  # a NewType
         self._fill()
         (request,) = self.protocol.events_received()
@@ -128,13 +132,20 @@ class Peer:
 
     def hear(self) -> bytes:
         """The next text frame; empty at the end."""
-        while True:
-            for event in self.protocol.events_received():
-                if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
-                    return bytes(event.data)
+        while not self._requests:
             self.flush()
             if not self._fill():
                 return b""
+            for event in self.protocol.events_received():
+                if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+                    self._requests.append(bytes(event.data))
+        return self._requests.popleft()
+
+    def ack_everything(self) -> None:
+        """Acknowledge each request until the client goes away."""
+        while request := self.hear():
+            ack_id = json.loads(request)["ackId"]
+            self.say(json.dumps({"type": "ack", "ackId": ack_id, "success": True}).encode())
 
     def close(self, code: int) -> None:
         """Send a close frame and hang up when it is answered."""
@@ -165,12 +176,11 @@ def test_a_close_by_the_service_is_a_loss_with_its_code(code: int) -> None:
 
     def script(peer: Peer) -> None:
         peer.say(CONNECTED)
-        peer.hear()
         if next(rounds) == 0:
+            peer.hear()
             peer.close(code)
         else:
-            peer.say(b'{"type":"ack","ackId":2,"success":true}')
-            peer.hear()
+            peer.ack_everything()
 
     watcher = Watcher()
     with service(script) as url, connected(url, watcher) as (connection, session):
@@ -281,6 +291,97 @@ def test_closing_is_bounded() -> None:
             user.kill()
         never.set()
     assert watcher.failures() == [(JOIN_GROUP.name, "unanswered at stop")]
+
+
+def test_a_connection_that_closes_at_once_is_no_open_one() -> None:
+    """Opened and closed in one breath: whoever waits goes on waiting, for a better one."""
+    rounds = iter(range(99))
+
+    def script(peer: Peer) -> None:
+        if next(rounds) < 2:
+            peer.protocol.send_text(CONNECTED)
+            peer.protocol.send_close(1008)
+            peer.flush()
+            peer.hear()
+        else:
+            peer.say(CONNECTED)
+            peer.ack_everything()
+
+    watcher = Watcher()
+    with service(script) as url, connected(url, watcher) as (connection, session):
+        assert join(connection, session).is_success
+    assert watcher.failures() == [(CONNECTION_LOST.name, "closed 1008")] * 2
+
+
+def test_pings_do_not_extend_the_time_to_connect() -> None:
+    """The limit is on connecting as a whole, not on each thing that arrives meanwhile."""
+
+    def script(peer: Peer) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                peer.protocol.send_ping(b"")
+                peer.flush()
+                gevent.sleep(0.01)
+
+    watcher = Watcher()
+    limits = Limits(connect_timeout_s=0.2, ack_timeout_s=1, drain_s=1)
+    with service(script) as url, connected(url, watcher, limits):
+        watcher.wait_for(lambda: bool(watcher.samples))
+    assert watcher.failures()[0] == (CONNECT.name, "timeout (connected)")
+
+
+def test_a_peer_that_takes_nothing_is_given_up() -> None:
+    """A write has its limit as well: the request fails, and it says that we could not write."""
+
+    def script(peer: Peer) -> None:
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.say(CONNECTED)
+        never.wait()
+
+    never = Event()
+    watcher = Watcher()
+    limits = Limits(connect_timeout_s=DEADLINE_S, ack_timeout_s=0.3, drain_s=0.3)
+    with service(script) as url:
+        with connected(url, watcher, limits) as (connection, session):
+            data = "x" * 50_000_000
+            ack = connection.request(
+                lambda sent_ns: session.send_to_group(
+                    "g", data, "text", no_echo=False, sent_ns=sent_ns
+                )
+            )
+            assert ack.error == "write timeout"
+        never.set()
+    assert (CONNECTION_LOST.name, "write timeout") in watcher.failures()
+
+
+def test_nothing_follows_an_interrupted_write() -> None:
+    """A scenario that gives up within a frame ends the connection; the next one is whole."""
+    heard: Queue[str] = Queue()
+    rounds = iter(range(99))
+
+    def script(peer: Peer) -> None:
+        peer.say(CONNECTED)
+        if next(rounds) == 0:
+            never.wait()
+        else:
+            peer.ack_everything()
+            heard.put("whole")
+
+    never = Event()
+    watcher = Watcher()
+    with service(script) as url:
+        with connected(url, watcher) as (connection, session):
+            data = "x" * 50_000_000
+            with gevent.Timeout(0.2, False):  # type: ignore[arg-type]  # as gevent documents
+                connection.request(
+                    lambda sent_ns: session.send_to_group(
+                        "g", data, "text", no_echo=False, sent_ns=sent_ns
+                    )
+                )
+            assert join(connection, session).is_success
+        assert heard.get(timeout=DEADLINE_S) == "whole"
+        never.set()
+    assert (CONNECTION_LOST.name, "write interrupted") in watcher.failures()
 
 
 def test_messages_up_to_the_limit_go_through(stand_in: StandIn) -> None:
