@@ -399,6 +399,36 @@ def test_pending_acks_are_written_before_the_close_reply(start_stand_in: Start) 
     assert stand_in.stats()["acks"] == {"success": 10}
 
 
+def test_answers_keep_the_order_of_the_requests(start_stand_in: Start) -> None:
+    """Messages of one connection are handled one after the other: while an ack waits, whatever a
+    later request causes waits behind it, and is counted all the same."""
+    stand_in = start_stand_in("--ack-delay", "60s")
+    with pubsub(stand_in, groups=["g"]) as client, pubsub(stand_in, groups=["g"]) as other:
+        client.send({"type": "joinGroup", "group": "h", "ackId": 1})
+        client.send({"type": "sendToGroup", "group": "g", "data": "x"})
+        client.send({"type": "ping"})
+        client.send({"type": "event", "event": "e", "data": "y", "ackId": 2})
+        assert other.message()["data"] == "x", "another connection does not wait"
+        assert stand_in.stats()["deliveries"] == 1
+        client.start_close()
+        received = [json.loads(each) for each in client.messages_to_end()]
+    types = [each["type"] for each in received]
+    assert types == ["ack", "message", "pong", "message", "ack"]
+    stats = stand_in.stats()
+    counted = (stats["acks_total"], stats["deliveries"], stats["server_messages"])
+    assert counted == (2, 2, 1)
+
+
+def test_an_ack_that_waits_holds_back_no_longer_than_its_delay(start_stand_in: Start) -> None:
+    """After the delay everything behind the ack comes with it."""
+    stand_in = start_stand_in("--ack-delay", "50ms")
+    with pubsub(stand_in, groups=["g"]) as client:
+        for n in range(3):
+            client.send({"type": "joinGroup", "group": "h", "ackId": n})
+            client.send({"type": "ping"})
+        assert [client.message()["type"] for _ in range(6)] == ["ack", "pong"] * 3
+
+
 def test_bytes_are_payload_bytes(stand_in: StandIn) -> None:
     """`bytes_in` and `bytes_out` add up the payloads of messages, without any framing."""
     with RawClient(stand_in.client_url(), subprotocols=SIMPLE) as client:

@@ -121,8 +121,11 @@ class StandIn:
             match output:
                 case Send(to, payload, is_text, kind):
                     data = data_frame(payload, is_text=is_text)
-                    written = sum(wires[each].write(data) for each in to if each in wires)
-                    self.ledger.wrote(kind, len(payload), times=written)
+                    size = len(payload)
+                    written = sum(
+                        wires[each].write(data, kind, size) for each in to if each in wires
+                    )
+                    self.ledger.wrote(kind, size, times=written)
                 case SendAck(connection_id, payload, name):
                     if wire := wires.get(connection_id):
                         wire.queue_ack(payload, name)

@@ -3,17 +3,23 @@
 Reading is aiohttp's. Writing goes to the transport directly: aiohttp's send is a coroutine that may
 wait, and then the moment of counting would no longer be the moment of writing. Here both are one
 step, for a fan-out to thousands too, which makes the ledger exact.
+
+The service handles the messages of one connection one at a time, in order. So while an ack waits
+for its delay, all later frames to the same connection queue behind it; other connections do not
+wait. Without a delay there is no queue. Source: protocol reference, 10.3.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 from aiohttp import WebSocketError, WSMsgType, web
 
 from wpsload.standin.hub import Hub, Output, farewell
-from wpsload.standin.ledger import Ledger, bump
+from wpsload.standin.ledger import Kind, Ledger, bump
 
 __all__ = ["Wire", "WireSettings", "frame"]
 
@@ -55,6 +61,15 @@ def data_frame(payload: bytes, *, is_text: bool) -> bytes:
     return frame(_TEXT if is_text else _BINARY, payload)
 
 
+class _Queued(NamedTuple):
+    """A frame that waits: `due_at` is in seconds of the event loop's clock, 0 for no delay of its
+    own; `enter` counts it in the ledger."""
+
+    due_at: float
+    data: bytes
+    enter: Callable[[], None]
+
+
 class Wire:
     """The connection of one client, from its `connected` frame to its close."""
 
@@ -82,8 +97,8 @@ class Wire:
         self._ended = ended
         self._loop = asyncio.get_running_loop()
         self._is_over = False
-        self._acks: deque[tuple[float, bytes, str]] = deque()
-        self._ack_timer: asyncio.TimerHandle | None = None
+        self._queue: deque[_Queued] = deque()  # empty, or an ack that waits and what is behind it
+        self._queue_timer: asyncio.TimerHandle | None = None
         self._written_bytes = 0
         self._unsent_ends: deque[int] = deque()
         self._silent_intervals = 0
@@ -134,30 +149,44 @@ class Wire:
         if not self._is_over:
             self._perform(self._hub.receive(self.id, payload, is_text=is_text))
 
-    def write(self, data: bytes) -> bool:
-        """Write one whole frame; False, and nothing written, if the connection is over."""
+    def write(self, data: bytes, kind: Kind, payload_bytes: int) -> bool:
+        """Take over one whole frame; True if it was written at once, for the caller to count.
+
+        Behind an ack that waits it waits too, and is counted here when it is written. After the
+        end of the connection it is dropped.
+        """
         if not self._can_write:
+            return False
+        if self._queue:
+            self._queue.append(_Queued(0, data, partial(self._ledger.wrote, kind, payload_bytes)))
             return False
         self._transport.write(data)
         self._note_backlog(len(data), messages=1)
         return True
 
     def queue_ack(self, payload: bytes, name: str) -> None:
-        """Write an ack after the delay, in the order in which acks were queued."""
+        """Write an ack after the delay, and count it then."""
+        if not self._can_write:
+            return
+        data = data_frame(payload, is_text=True)
         delay_s = self._settings.ack_delay_s
-        self._acks.append((self._loop.time() + delay_s, payload, name))
         if not delay_s:
-            self._write_acks(len(self._acks))
-        elif self._ack_timer is None:
-            self._ack_timer = self._loop.call_later(delay_s, self._release_acks)
+            self._transport.write(data)
+            self._ledger.wrote_ack(name, len(payload))
+            self._note_backlog(len(data), messages=1)
+            return
+        enter = partial(self._ledger.wrote_ack, name, len(payload))
+        self._queue.append(_Queued(self._loop.time() + delay_s, data, enter))
+        if self._queue_timer is None:
+            self._queue_timer = self._loop.call_later(delay_s, self._release)
 
     def close(self, code: int, reason: str, message: bytes | None = None) -> None:
         """Close with `code`: what is pending first, then `message`, then the close frame."""
         if not self._can_write:
             return
-        self._write_acks(len(self._acks))
+        self._write_queued(len(self._queue))
         if not self._can_write:
-            return  # the acks were too many for a slow client
+            return  # they were too many for a slow client
         if message is not None:
             self._transport.write(data_frame(message, is_text=True))
             self._ledger.bytes_out += len(message)
@@ -178,7 +207,7 @@ class Wire:
     def _answer_close(self, code: int) -> None:
         if not self._can_write:
             return
-        self._write_acks(len(self._acks))
+        self._write_queued(len(self._queue))
         if self._can_write:
             answer = 1000 if code == 1005 else code
             self._transport.write(frame(_CLOSE, answer.to_bytes(2)))
@@ -190,35 +219,36 @@ class Wire:
             return
         self._is_over = True
         self._keep_alive_timer.cancel()
-        if self._ack_timer is not None:
-            self._ack_timer.cancel()
-        self._acks.clear()
+        if self._queue_timer is not None:
+            self._queue_timer.cancel()
+        self._queue.clear()
         self._hub.disconnect(self.id)
         self._ledger.connections_open -= 1
         bump(self._ledger.closed, str(int(code)))
         self._ended(self.id)
 
-    def _release_acks(self) -> None:
-        self._ack_timer = None
+    def _release(self) -> None:
+        """Write what is due, and wait for the rest."""
+        self._queue_timer = None
         now = self._loop.time()
         due = 0
-        for due_at, _, _ in self._acks:
-            if due_at > now:
+        for queued in self._queue:
+            if queued.due_at > now:
                 break
             due += 1
-        self._write_acks(due)
-        if self._acks:
-            self._ack_timer = self._loop.call_at(self._acks[0][0], self._release_acks)
+        self._write_queued(due)
+        if self._queue:
+            self._queue_timer = self._loop.call_at(self._queue[0].due_at, self._release)
 
-    def _write_acks(self, count: int) -> None:
-        """Write the first `count` acks at once."""
+    def _write_queued(self, count: int) -> None:
+        """Write the first `count` frames of the queue at once."""
         if not count or not self._can_write:
             return
         frames: list[bytes] = []
         for _ in range(count):
-            _, payload, name = self._acks.popleft()
-            frames.append(data_frame(payload, is_text=True))
-            self._ledger.wrote_ack(name, len(payload))
+            queued = self._queue.popleft()
+            frames.append(queued.data)
+            queued.enter()
         data = b"".join(frames)
         self._transport.write(data)
         self._note_backlog(len(data), messages=count)
