@@ -100,9 +100,9 @@ class RawClient:
                 self._protocol.send_text(json.dumps(message).encode())
         self._flush()
 
-    def send_unchecked(self, opcode: Opcode, payload: bytes) -> None:
+    def send_unchecked(self, opcode: Opcode, payload: bytes, *, mask: bool = True) -> None:
         """Send one frame that a careful client would not send."""
-        self._socket.sendall(Frame(opcode, payload).serialize(mask=True))
+        self._socket.sendall(Frame(opcode, payload).serialize(mask=mask))
 
     def start_close(self, code: int = 1000) -> None:
         """Send a close frame, and go on reading."""

@@ -249,6 +249,18 @@ def test_invalid_utf8_is_closed_with_1007(stand_in: StandIn) -> None:
     assert stand_in.stats()["closed"] == {"1007": 1}
 
 
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.PING, Opcode.CLOSE])
+def test_unmasked_frame_is_closed_with_1002(stand_in: StandIn, opcode: Opcode) -> None:
+    """A frame without a mask ends the connection with 1002; what came before it counts."""
+    with pubsub(stand_in) as client:
+        client.send({"type": "ping"})
+        client.send_unchecked(opcode, b'{"type":"ping"}' * (opcode is Opcode.TEXT), mask=False)
+        client.send({"type": "ping"})
+        assert client.messages_to_end() == ['{"type":"pong"}']
+        assert closed_with(client) == 1002
+    assert stand_in.stats()["closed"] == {"1002": 1}
+
+
 @pytest.mark.parametrize("subprotocols", [[JSON_V1], None])
 def test_size_limit(start_stand_in: Start, subprotocols: list[Subprotocol] | None) -> None:
     """A message of exactly the limit passes, one byte more closes with 1009."""

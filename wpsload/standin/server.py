@@ -36,7 +36,7 @@ from wpsload.standin.hub import (
 from wpsload.standin.ledger import Ledger, bump
 from wpsload.standin.rest import MAX_BODY_BYTES, RestApi
 from wpsload.standin.roles import Permissions
-from wpsload.standin.wire import Wire, WireSettings, data_frame
+from wpsload.standin.wire import MaskCheck, Wire, WireSettings, data_frame
 from wpsload.subprotocol import JSON_V1, MAX_MESSAGE_BYTES, check_group
 
 __all__ = ["Settings", "StandIn", "serve"]
@@ -164,6 +164,8 @@ class StandIn:
             return self._refuse(401, error.message)
         except InvalidClaim as error:
             return self._refuse(400, error.message)
+        if isinstance(request.transport, asyncio.Transport):
+            MaskCheck.install(request.transport)
         await websocket.prepare(request)
         if isinstance(request.transport, asyncio.Transport):  # None if the client is gone already
             await self._serve_client(websocket, request.transport, self._hub(hub), admission)

@@ -1,8 +1,9 @@
 """One client's WebSocket as the stand-in sees it: writing, ack delay, keep-alive and closing.
 
-Reading is aiohttp's. Writing goes to the transport directly: aiohttp's send is a coroutine that may
-wait, and then the moment of counting would no longer be the moment of writing. Here both are one
-step, for a fan-out to thousands too, which makes the ledger exact.
+Reading is aiohttp's, behind `MaskCheck`, because aiohttp's reader also takes frames that a client
+must not send: unmasked ones. Writing goes to the transport directly: aiohttp's send is a coroutine
+that may wait, and then the moment of counting would no longer be the moment of writing. Here both
+are one step, for a fan-out to thousands too, which makes the ledger exact.
 
 The service handles the messages of one connection one at a time, in order. So while an ack waits
 for its delay, all later frames to the same connection queue behind it; other connections do not
@@ -21,7 +22,7 @@ from aiohttp import WebSocketError, WSMsgType, web
 from wpsload.standin.hub import Hub, Output, farewell
 from wpsload.standin.ledger import Kind, Ledger, bump
 
-__all__ = ["Wire", "WireSettings", "frame"]
+__all__ = ["MaskCheck", "Wire", "WireSettings", "data_frame", "frame"]
 
 MAX_BACKLOG_MESSAGES = 1000
 MAX_BACKLOG_BYTES = 16 * 1024 * 1024
@@ -34,6 +35,9 @@ CLOSE_TIMEOUT_S = 5.0
 SILENT_INTERVALS = 2
 """Keep-alive intervals without a sign of life after which a client is gone.
 Source: protocol reference, section 13, row 12."""
+
+_INVALID_FRAME = bytes((0x80 | 0x3, 0x80, 0, 0, 0, 0))
+"""A masked, empty frame with an opcode that is reserved, which every reader refuses with 1002."""
 
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -59,6 +63,74 @@ def frame(opcode: int, payload: bytes) -> bytes:
 def data_frame(payload: bytes, *, is_text: bool) -> bytes:
     """A frame with a message."""
     return frame(_TEXT if is_text else _BINARY, payload)
+
+
+class MaskCheck(asyncio.Protocol):
+    """Stands between a transport and aiohttp's protocol, and lets masked frames pass.
+
+    At the first frame without a mask aiohttp gets an invalid frame instead, and nothing more: so
+    the frames before it are still handled, then the connection is closed with 1002. What a client
+    sends before it has the answer to its handshake, which RFC 6455 forbids, is not looked at if
+    aiohttp has read it already.
+
+    Source: RFC 6455, 5.1 and 5.2.
+    """
+
+    def __init__(self, inner: asyncio.Protocol) -> None:
+        self._inner = inner
+        self._rest_bytes = 0  # of a frame that passes and has not arrived to its end
+        self._held = b""  # the beginning of a header
+        self._is_refused = False
+
+    @classmethod
+    def install(cls, transport: asyncio.Transport) -> None:
+        """Put a check in front of whatever reads from `transport`."""
+        inner = transport.get_protocol()
+        if isinstance(inner, asyncio.Protocol):
+            transport.set_protocol(cls(inner))
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what has a mask; the beginning of a header waits for the rest of it."""
+        if self._is_refused:
+            return
+        if self._held:
+            data, self._held = self._held + data, b""
+        size = len(data)
+        start = self._rest_bytes  # of the next frame
+        while start + 2 <= size:
+            if not data[start + 1] & 0x80:
+                self._is_refused = True
+                self._inner.data_received(data[:start] + _INVALID_FRAME)
+                return
+            payload_bytes = data[start + 1] & 0x7F
+            header_end = start + 2
+            if payload_bytes >= 126:
+                header_end += 2 if payload_bytes == 126 else 8
+                if header_end > size:
+                    break
+                payload_bytes = int.from_bytes(data[start + 2 : header_end])
+            start = header_end + 4 + payload_bytes
+        self._rest_bytes = max(0, start - size)
+        if start < size:
+            data, self._held = data[:start], data[start:]
+        if data:
+            self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """As aiohttp wants it."""
+        return self._inner.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell aiohttp."""
+        self._inner.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        """Tell aiohttp."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Tell aiohttp."""
+        self._inner.resume_writing()
 
 
 class _Queued(NamedTuple):
