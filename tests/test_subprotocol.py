@@ -45,6 +45,10 @@ json_values = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(text, children, max_size=3),
     max_leaves=8,
 )
+keys = st.from_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}", fullmatch=True)
+metadata = st.none() | st.dictionaries(
+    keys, st.text(st.characters(codec="ascii"), max_size=20), min_size=1, max_size=3
+)
 events = st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,127}", fullmatch=True)
 
 
@@ -65,17 +69,19 @@ requests = st.one_of(
     st.builds(JoinGroup, groups, ack_ids),
     st.builds(LeaveGroup, groups, ack_ids),
     st.builds(
-        lambda group, data, no_echo, ack_id: SendToGroup(group, data[0], data[1], no_echo, ack_id),
+        lambda group, data, *rest: SendToGroup(group, data[0], data[1], *rest),
         groups,
         typed_data(),
         st.booleans(),
         ack_ids,
+        metadata,
     ),
     st.builds(
-        lambda event, data, ack_id: Event(event, data[0], data[1], ack_id),
+        lambda event, data, *rest: Event(event, data[0], data[1], *rest),
         events,
         typed_data(),
         ack_ids,
+        metadata,
     ),
     st.just(Ping()),
     st.builds(SequenceAck, st.integers(0, 2**64 - 1)),
@@ -84,12 +90,15 @@ responses = st.one_of(
     st.builds(lambda ack_id: Ack(ack_id, True), st.integers(0, 2**64 - 1)),
     st.builds(lambda ack_id, *error: Ack(ack_id, False, *error), ack_ids.filter(bool), text, text),
     st.builds(
-        lambda group, data, user_id: GroupMessage(group, data[0], data[1], user_id),
+        lambda group, data, *rest: GroupMessage(group, data[0], data[1], *rest),
         groups,
         typed_data(),
         st.none() | text,
+        metadata,
     ),
-    st.builds(lambda data: ServerMessage(*data), typed_data()),
+    st.builds(
+        lambda data, metadata: ServerMessage(data[0], data[1], metadata), typed_data(), metadata
+    ),
     st.builds(Connected, text, st.none() | text),
     st.builds(Disconnected, text),
     st.just(Pong()),
@@ -116,7 +125,8 @@ almost = st.fixed_dictionaries(
         name: json_values | st.sampled_from(["g", "text", "binary", "group", "server", "connected"])
         for name in ("group", "event", "data", "dataType", "ackId", "noEcho", "from", "success")
     }
-    | {name: json_values for name in ("error", "connectionId", "sequenceId", "userId", "message")},
+    | {name: json_values for name in ("error", "connectionId", "sequenceId", "userId", "message")}
+    | {name: json_values for name in ("metadata", "ttlSeconds")},
 )
 frames = st.one_of(
     st.binary(max_size=50),
@@ -168,6 +178,19 @@ def test_any_frame_is_a_response_or_a_remote_error(frame: bytes) -> None:
             Event("echo", {"n": 1}, "json", 3),
         ),
         ('{"type":"event","event":"e","data":false}', Event("e", False)),
+        ('{"type":"event","event":"e","data":1,"dataType":null}', Event("e", 1)),
+        ('{"type":"sendToGroup","group":"g","data":1,"ttlSeconds":0}', SendToGroup("g", 1)),
+        ('{"type":"sendToGroup","group":"g","data":1,"ttlSeconds":300}', SendToGroup("g", 1)),
+        ('{"type":"sendToGroup","group":"g","data":1,"ttlSeconds":null}', SendToGroup("g", 1)),
+        (
+            '{"type":"sendToGroup","group":"g","data":1,"metadata":{"a-b":"c d"}}',
+            SendToGroup("g", 1, metadata={"a-b": "c d"}),
+        ),
+        (
+            '{"type":"event","event":"e","metadata":{"k":""}}',
+            Event("e", "", "text", metadata={"k": ""}),
+        ),
+        ('{"type":"event","event":"e","data":1,"metadata":{}}', Event("e", 1)),
         ('{"type":"ping"}', Ping()),
         ('{"type":"sequenceAck","sequenceId":"5"}', SequenceAck(5)),
         ('{"type":"sequenceAck","sequenceId":5}', SequenceAck(5)),
@@ -201,6 +224,11 @@ def test_documented_requests(frame: str, request_: Request) -> None:
         '{"type":"sendToGroup","group":"g","dataType":"xml","data":"x"}',
         '{"type":"sendToGroup","group":"g","dataType":[],"data":"x"}',
         '{"type":"sendToGroup","group":"g","data":1,"noEcho":1}',
+        '{"type":"sendToGroup","group":"g","data":1,"ttlSeconds":-1}',
+        '{"type":"sendToGroup","group":"g","data":1,"ttlSeconds":301}',
+        '{"type":"sendToGroup","group":"g","data":1,"ttlSeconds":1.0}',
+        '{"type":"sendToGroup","group":"g","data":1,"ttlSeconds":true}',
+        '{"type":"sendToGroup","group":"g","data":1,"ttlSeconds":"1"}',
         '{"type":"event","event":"1e","data":1}',
         '{"type":"event","event":"e e","data":1}',
         '{"type":"sequenceAck"}',
@@ -269,6 +297,78 @@ def test_unknown_responses_are_none(frame: str) -> None:
 def test_documented_responses(response: Response, frame: str) -> None:
     """Responses are written as the documentation shows them."""
     assert frame == encode_response(response).decode()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        1,
+        [],
+        "k",
+        {"": "v"},
+        {"a b": "v"},
+        {"ü": "v"},
+        {"a:b": "v"},
+        {"k\n": "v"},
+        {"k" * 257: "v"},
+        {"k": 1},
+        {"k": None},
+        {"k": {"nested": "v"}},
+        {"k": "ü"},
+        {"k": "v" * 1025},
+        {f"k{n}": "v" * 1022 for n in range(9)},
+    ],
+)
+def test_invalid_metadata(metadata: Any) -> None:
+    """Metadata is a flat mapping of texts within the limits of the service."""
+    for fields in ({"type": "sendToGroup", "group": "g"}, {"type": "event", "event": "e"}):
+        with pytest.raises(RemoteProtocolError):
+            decode_request(json.dumps({**fields, "data": 1, "metadata": metadata}).encode())
+    if isinstance(metadata, dict):
+        with pytest.raises(LocalProtocolError):
+            encode_request(SendToGroup("g", 1, metadata=metadata))
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"k" * 256: "v" * 1024}, {f"k{n}": "v" * 1022 for n in range(8)}, {"!#$%&'*+.^_`|~-": "\n"}],
+)
+def test_largest_metadata(metadata: dict[str, str]) -> None:
+    """Metadata of exactly the limits passes."""
+    request = Event("e", 1, metadata=metadata)
+    assert request == decode_request(encode_request(request))
+
+
+# Large numbers
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["1E400", "-1e+400", "1" + "0" * 400, "-" + "9" * 5000, "[1,-9223372036854775808,1E999]"],
+)
+def test_a_number_too_large_for_a_double_is_kept_as_written(number: str) -> None:
+    """JSON allows it, so that the frame is valid and the number is passed on with its digits."""
+    frame = f'{{"type":"sendToGroup","group":"g","data":{number},"ackId":{2**64 - 1}}}'
+    request = decode_request(frame.encode())
+    assert isinstance(request, SendToGroup)
+    assert request.ack_id == 2**64 - 1
+    assert f'"data":{number}'.encode() in encode_response(GroupMessage("g", request.data, "json"))
+
+
+def test_an_integer_beyond_64_bit_is_rounded() -> None:
+    """Other numbers become what a double holds, as the module says."""
+    request = decode_request(b'{"type":"event","event":"e","data":123456789012345678901}')
+    assert isinstance(request, Event)
+    assert request.data == 1.2345678901234568e20
+
+
+@pytest.mark.parametrize(
+    "data", ["NaN", "Infinity", "-Infinity", '"\\ud800"', "01", "1E", "[" * 5000 + "]" * 5000]
+)
+def test_a_large_number_excuses_nothing_else(data: str) -> None:
+    """What is not JSON stays so beside a number that is too large."""
+    with pytest.raises(RemoteProtocolError, match="frame is not JSON"):
+        decode_request(f'{{"type":"event","event":"e","data":[1E400,{data}]}}'.encode())
 
 
 def test_a_failed_ack_without_error_is_unknown() -> None:

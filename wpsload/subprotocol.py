@@ -3,13 +3,24 @@
 Requests go from the client to the service, responses come back. A message is a frozen dataclass;
 `encode_*` gives the UTF-8 bytes of one text frame, `decode_*` reads them. Nothing here does I/O.
 
+Metadata is a flat mapping of texts beside the data; None stands for none at all. Reliable clients,
+streams and invocations are not spoken yet.
+
+Numbers in JSON data are read as 64-bit integers or doubles and written anew. So an integer beyond
+64 bit, or more digits than a double holds, reaches a member rounded, where the service passes on
+the digits as they were written. A number too large for a double, such as 1E400, is kept as it was
+written, as an `orjson.Fragment`.
+
 Source: protocol reference, section 4; the Web PubSub JSON subprotocol reference of the service.
 """
 
 import base64
+import json
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 import orjson
 
@@ -34,6 +45,7 @@ __all__ = [
     "SequenceAck",
     "ServerMessage",
     "check_group",
+    "check_metadata",
     "decode_request",
     "decode_response",
     "encode_request",
@@ -47,8 +59,18 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 """Largest message the service accepts, envelope included. Source: protocol reference, 8.1."""
 
 MAX_GROUP_CHARACTERS = 1024
+MAX_TTL_S = 300
+"""Longest time a message may wait for a client; 0 is without end. Source: protocol reference, 8.1.
+"""
+
+MAX_METADATA_KEY_BYTES = 256
+MAX_METADATA_VALUE_BYTES = 1024
+MAX_METADATA_BYTES = 8 * 1024
+"""Keys and values together. Source, also of the two above: protocol reference, 4.1."""
+
 MAX_ACK_ID = 2**64 - 1
 _DIGITS = re.compile(r"[0-9]{1,20}")  # as long as MAX_ACK_ID
+_HTTP_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _EVENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
 
 DataType = Literal["text", "json", "binary", "protobuf"]
@@ -85,6 +107,7 @@ class SendToGroup:
     data_type: DataType = "json"
     no_echo: bool = False
     ack_id: int | None = None
+    metadata: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +118,7 @@ class Event:
     data: Any
     data_type: DataType = "json"
     ack_id: int | None = None
+    metadata: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +162,7 @@ class GroupMessage:
     data: Any
     data_type: DataType
     from_user_id: str | None = None
+    metadata: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +171,7 @@ class ServerMessage:
 
     data: Any
     data_type: DataType
+    metadata: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +213,41 @@ def check_group(group: str) -> str:
     return group
 
 
+def check_metadata(metadata: Mapping[Any, Any]) -> Mapping[str, str]:
+    """`metadata` itself, if the service accepts it.
+
+    Raises:
+        LocalProtocolError: if a key is not an HTTP token of at most 256 bytes, a value is not
+            ASCII text of at most 1 KiB, or all of them are longer than 8 KiB.
+
+    Source: protocol reference, 4.1.
+    """
+    total_bytes = 0
+    for key, value in metadata.items():
+        if not (
+            isinstance(key, str)
+            and len(key) <= MAX_METADATA_KEY_BYTES
+            and _HTTP_TOKEN.fullmatch(key)
+        ):
+            raise LocalProtocolError(
+                "a key of the metadata cannot be used",
+                hint="use 1 to 256 letters, digits and the signs of an HTTP header name",
+            )
+        if not (
+            isinstance(value, str) and len(value) <= MAX_METADATA_VALUE_BYTES and value.isascii()
+        ):
+            raise LocalProtocolError(
+                f"the value of metadata {key[:40]} cannot be used",
+                hint="use up to 1,024 ASCII characters",
+            )
+        total_bytes += len(key) + len(value)
+    if total_bytes > MAX_METADATA_BYTES:
+        raise LocalProtocolError(
+            f"the metadata has {total_bytes} bytes, expected at most {MAX_METADATA_BYTES}"
+        )
+    return metadata
+
+
 def _encode_data(data: Any, data_type: str) -> Any:
     """`data` as it stands in the JSON envelope."""
     if data_type in _BYTES_TYPES:
@@ -202,6 +263,11 @@ def _encode_data(data: Any, data_type: str) -> Any:
     return data
 
 
+def _add_metadata(message: dict[str, Any], metadata: Mapping[str, str] | None) -> None:
+    if metadata is not None:
+        message["metadata"] = dict(check_metadata(metadata))
+
+
 def _dump(message: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(message)
@@ -213,7 +279,8 @@ def encode_request(request: Request) -> bytes:
     """The text frame of a request; `ackId` comes last.
 
     Raises:
-        LocalProtocolError: if the data does not fit its type or cannot be written as JSON.
+        LocalProtocolError: if the data does not fit its type or cannot be written as JSON, or the
+            metadata cannot be used.
     """
     message: dict[str, Any]
     match request:
@@ -226,6 +293,7 @@ def encode_request(request: Request) -> bytes:
             }
             if request.no_echo:
                 message["noEcho"] = True
+            _add_metadata(message, request.metadata)
         case Event():
             message = {
                 "type": "event",
@@ -233,6 +301,7 @@ def encode_request(request: Request) -> bytes:
                 "dataType": request.data_type,
                 "data": _encode_data(request.data, request.data_type),
             }
+            _add_metadata(message, request.metadata)
         case JoinGroup():
             message = {"type": "joinGroup", "group": request.group}
         case LeaveGroup():
@@ -247,7 +316,11 @@ def encode_request(request: Request) -> bytes:
 
 
 def encode_response(response: Response) -> bytes:
-    """The text frame of a response."""
+    """The text frame of a response.
+
+    Raises:
+        LocalProtocolError: as `encode_request`.
+    """
     message: dict[str, Any]
     match response:
         case Ack():
@@ -264,6 +337,7 @@ def encode_response(response: Response) -> bytes:
             }
             if response.from_user_id is not None:
                 message["fromUserId"] = response.from_user_id
+            _add_metadata(message, response.metadata)
         case ServerMessage():
             message = {
                 "type": "message",
@@ -271,6 +345,7 @@ def encode_response(response: Response) -> bytes:
                 "dataType": response.data_type,
                 "data": _encode_data(response.data, response.data_type),
             }
+            _add_metadata(message, response.metadata)
         case Connected():
             message = {
                 "type": "system",
@@ -285,11 +360,44 @@ def encode_response(response: Response) -> bytes:
     return _dump(message)
 
 
+def _large_integer(text: str) -> Any:
+    value = int(text) if len(text) <= len(str(MAX_ACK_ID)) else None
+    is_known = value is not None and -(2**63) <= value < 2**64
+    return value if is_known else orjson.Fragment(text)
+
+
+def _large_float(text: str) -> Any:
+    return value if math.isfinite(value := float(text)) else orjson.Fragment(text)
+
+
+def _no_constant(text: str) -> Never:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _load_large_numbers(frame: bytes) -> Any:
+    """JSON that orjson refuses because a number in it is too large for a double.
+
+    Raises:
+        RemoteProtocolError: if there is another reason to refuse it.
+    """
+    try:
+        message = json.loads(
+            frame.decode(),
+            parse_int=_large_integer,
+            parse_float=_large_float,
+            parse_constant=_no_constant,
+        )
+        orjson.dumps(message)  # finds half surrogate pairs, which the standard library lets pass
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RemoteProtocolError("frame is not JSON") from error
+    return message
+
+
 def _load(frame: bytes) -> dict[str, Any]:
     try:
         message = orjson.loads(frame)
-    except orjson.JSONDecodeError as error:
-        raise RemoteProtocolError("frame is not JSON") from error
+    except orjson.JSONDecodeError:
+        message = _load_large_numbers(frame)
     if not isinstance(message, dict):
         raise RemoteProtocolError("frame is not a JSON object")
     return message
@@ -310,10 +418,15 @@ def _integer_field(message: dict[str, Any], name: str) -> int:
 
 
 def _decode_data(message: dict[str, Any]) -> tuple[Any, DataType]:
-    """The data and its type; an absent type means `json`. Source: protocol reference, 4.1."""
-    data_type = message.get("dataType", "json")
+    """The data and its type; an absent type, or null, means `json`.
+
+    Beside metadata the data may be absent, which means empty text. Source: protocol reference, 4.1.
+    """
+    if "data" not in message and message.get("metadata"):
+        return "", "text"
+    data_type = message.get("dataType")
     data = message.get("data")
-    if data_type == "json":
+    if data_type is None or data_type == "json":
         if data is None:
             raise RemoteProtocolError("`data` is missing or null")
         return data, "json"
@@ -334,6 +447,27 @@ def _decode_group(message: dict[str, Any]) -> str:
         return check_group(group)
     except LocalProtocolError as error:
         raise RemoteProtocolError(error.message) from error
+
+
+def _decode_metadata(message: dict[str, Any]) -> Mapping[str, str] | None:
+    metadata = message.get("metadata")
+    if metadata is None or metadata == {}:
+        return None
+    if not isinstance(metadata, dict):
+        raise RemoteProtocolError("`metadata` is not an object")
+    try:
+        return check_metadata(metadata)
+    except LocalProtocolError as error:
+        raise RemoteProtocolError(error.message) from error
+
+
+def _check_ttl(message: dict[str, Any]) -> None:
+    """The stand-in lets no message wait, so that the value itself does not matter."""
+    ttl_s = message.get("ttlSeconds")
+    if ttl_s is not None and (
+        isinstance(ttl_s, bool) or not isinstance(ttl_s, int) or not 0 <= ttl_s <= MAX_TTL_S
+    ):
+        raise RemoteProtocolError(f"`ttlSeconds` is not a whole number from 0 to {MAX_TTL_S}")
 
 
 def _decode_no_echo(message: dict[str, Any]) -> bool:
@@ -367,12 +501,16 @@ def decode_request(frame: bytes) -> Request:
     match _text_field(message, "type").lower():
         case "sendtogroup":
             group = _decode_group(message)
+            metadata = _decode_metadata(message)
             data, data_type = _decode_data(message)
-            return SendToGroup(group, data, data_type, _decode_no_echo(message), ack_id)
+            _check_ttl(message)
+            no_echo = _decode_no_echo(message)
+            return SendToGroup(group, data, data_type, no_echo, ack_id, metadata)
         case "event":
             event = _decode_event_name(message)
+            metadata = _decode_metadata(message)
             data, data_type = _decode_data(message)
-            return Event(event, data, data_type, ack_id)
+            return Event(event, data, data_type, ack_id, metadata)
         case "joingroup":
             return JoinGroup(_decode_group(message), ack_id)
         case "leavegroup":
@@ -402,6 +540,7 @@ def _decode_ack(message: dict[str, Any]) -> Ack:
 
 
 def _decode_message(message: dict[str, Any]) -> GroupMessage | ServerMessage:
+    metadata = _decode_metadata(message)
     data, data_type = _decode_data(message)
     match message.get("from"):
         case "group":
@@ -411,9 +550,10 @@ def _decode_message(message: dict[str, Any]) -> GroupMessage | ServerMessage:
                 data,
                 data_type,
                 user_id if isinstance(user_id, str) else None,
+                metadata,
             )
         case "server":
-            return ServerMessage(data, data_type)
+            return ServerMessage(data, data_type, metadata)
         case _:
             raise RemoteProtocolError("`from` is not group or server")
 

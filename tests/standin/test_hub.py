@@ -199,6 +199,28 @@ def test_no_echo_leaves_out_only_the_sending_connection() -> None:
     assert receivers(outputs) == ["c2"]
 
 
+def test_metadata_comes_along() -> None:
+    """Metadata of a send reaches PubSub members, that of an event comes back with its echo, also
+    without any data; simple members get the data alone."""
+    world = World()
+    world.pubsub("c1", groups=["g"])
+    world.simple("c2", groups=["g"])
+    metadata = {"trace": "1"}
+    to_json, to_simple = world.ask("c1", "sendToGroup", group="g", data=1, metadata=metadata)
+    assert isinstance(to_json, Send)
+    assert json.loads(to_json.payload)["metadata"] == metadata
+    assert Send(["c2"], b"1", True, Kind.DELIVERY) == to_simple
+    (echo,) = world.ask("c1", "event", event="e", metadata=metadata)
+    assert isinstance(echo, Send)
+    assert json.loads(echo.payload) == {
+        "type": "message",
+        "from": "server",
+        "dataType": "text",
+        "data": "",
+        "metadata": metadata,
+    }
+
+
 def test_anonymous_sender_has_no_user_id() -> None:
     """A message of an anonymous client has no `fromUserId`."""
     world = World()

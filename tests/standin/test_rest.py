@@ -100,6 +100,16 @@ def test_json_text_is_passed_on_as_it_was_written(stand_in: StandIn) -> None:
         assert body.decode() == client.payload()
 
 
+def test_metadata_headers(stand_in: StandIn) -> None:
+    """Headers with the prefix, in any case, become metadata of each kind of send."""
+    headers = TEXT | {"X-WebPubSub-Metadata-Trace": "1", "x-webpubsub-metadata-b": "x y"}
+    with RawClient(stand_in.client_url(user_id="u", groups=["g"])) as client:
+        connection_id = client.message()["connectionId"]
+        for path in ("", "groups/g/", "users/u/", f"connections/{connection_id}/"):
+            assert call(stand_in, f"/api/hubs/load/{path}:send", headers=headers)[0] == 202
+            assert client.message()["metadata"] == {"Trace": "1", "b": "x y"}
+
+
 def test_no_content_type_is_binary(stand_in: StandIn) -> None:
     """A body without a type arrives as a binary frame."""
     with RawClient(stand_in.client_url(), subprotocols=None) as client:
@@ -126,6 +136,8 @@ MINT = "/api/hubs/load/:generateToken"
         ((SEND_ALL, TEXT, b"\xff"), 400, "Request"),
         ((SEND_ALL, TEXT, b"x" * (1024 * 1024 + 1)), 400, "Request"),
         ((SEND_ALL, HTML, b"x"), 415, "Request"),
+        ((SEND_ALL, TEXT | {"X-WebPubSub-Metadata-k": "v" * 1025}, b"x"), 400, "metadata"),
+        ((SEND_ALL, TEXT | {"X-WebPubSub-Metadata-": "v"}, b"x"), 400, "metadata"),
         ((f"{MINT}?minutesToExpire=0", TEXT, b""), 400, "minutesToExpire"),
         ((f"{MINT}?clientType=MQTT", TEXT, b""), 400, "clientType"),
         ((f"{MINT}?group=%20", TEXT, b""), 400, "group"),

@@ -8,7 +8,7 @@ Source: protocol reference, sections 2.3, 3, 4 and 7.
 """
 
 from collections import deque
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -52,8 +52,8 @@ __all__ = [
 ]
 
 Upstream = Literal["echo", "none"]
-"""What stands behind the hub: a handler that answers with the payload it got, or a listener that
-takes everything and answers nothing."""
+"""What stands behind the hub: a handler that answers with the payload and the metadata it got, or a
+listener that takes everything and answers nothing."""
 
 REMEMBERED_ACK_IDS = 1000
 """Ack ids of one connection that are known as done. Source: protocol reference, 4.3."""
@@ -256,29 +256,54 @@ class Hub:
             return [_drop(client, 1007, error.message)]
 
     def send_to_all(
-        self, data: Any, data_type: DataType, *, excluded: Container[str] = ()
+        self,
+        data: Any,
+        data_type: DataType,
+        *,
+        excluded: Container[str] = (),
+        metadata: Mapping[str, str] | None = None,
     ) -> list[Output]:
         """Send from the server to each connection that is not `excluded` by its id."""
         to = [client for client in self._clients.values() if client.id not in excluded]
-        return self._fan_out(to, ServerMessage(data, data_type))
+        return self._fan_out(to, ServerMessage(data, data_type, metadata))
 
     def send_to_group(
-        self, group: str, data: Any, data_type: DataType, *, excluded: Container[str] = ()
+        self,
+        group: str,
+        data: Any,
+        data_type: DataType,
+        *,
+        excluded: Container[str] = (),
+        metadata: Mapping[str, str] | None = None,
     ) -> list[Output]:
         """Publish to `group` without a sender; connections in `excluded` are left out."""
-        return self._publish(GroupMessage(group, data, data_type), excluded=excluded)
+        message = GroupMessage(group, data, data_type, metadata=metadata)
+        return self._publish(message, excluded=excluded)
 
-    def send_to_user(self, user_id: str, data: Any, data_type: DataType) -> list[Output]:
+    def send_to_user(
+        self,
+        user_id: str,
+        data: Any,
+        data_type: DataType,
+        *,
+        metadata: Mapping[str, str] | None = None,
+    ) -> list[Output]:
         """Send from the server to each connection of a user, if there are any."""
         to = list(self._users.get(user_id, {}).values())
-        return self._fan_out(to, ServerMessage(data, data_type))
+        return self._fan_out(to, ServerMessage(data, data_type, metadata))
 
     def send_to_connection(
-        self, connection_id: str, data: Any, data_type: DataType
+        self,
+        connection_id: str,
+        data: Any,
+        data_type: DataType,
+        *,
+        metadata: Mapping[str, str] | None = None,
     ) -> list[Output]:
         """Send from the server to one connection, if it is there."""
         client = self._clients.get(connection_id)
-        return self._fan_out([client] if client else [], ServerMessage(data, data_type))
+        to = [client] if client else []
+        return self._fan_out(to, ServerMessage(data, data_type, metadata))
 
     def _receive_simple(self, client: _Client, payload: bytes, *, is_text: bool) -> list[Output]:
         self._ledger.simple_messages_in += 1
@@ -332,7 +357,11 @@ class Hub:
                 if not permissions.send.allows(request.group):
                     return None
                 message = GroupMessage(
-                    request.group, request.data, request.data_type, client.admission.user_id
+                    request.group,
+                    request.data,
+                    request.data_type,
+                    client.admission.user_id,
+                    request.metadata,
                 )
                 return self._publish(message, excluded=(client.id,) if request.no_echo else ())
             case Event():
@@ -348,10 +377,10 @@ class Hub:
         return []
 
     def _answer_event(self, client: _Client, event: Event) -> list[Output]:
-        is_empty = event.data_type != "json" and not event.data
+        is_empty = event.data_type != "json" and not event.data and event.metadata is None
         if self._upstream == "none" or is_empty:
             return []
-        return self._fan_out([client], ServerMessage(event.data, event.data_type))
+        return self._fan_out([client], ServerMessage(event.data, event.data_type, event.metadata))
 
     def _ack(self, client: _Client, ack: Ack) -> list[Output]:
         if self._faults.strike("drop-ack"):

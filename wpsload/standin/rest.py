@@ -5,7 +5,7 @@ everything else once. Source: protocol reference, 1.4, 2.2 and 9.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,9 +17,9 @@ from aiohttp import web
 from wpsload.errors import LocalProtocolError, WpsloadError
 from wpsload.standin.access import AccessDenied, Gate, is_hub
 from wpsload.standin.hub import Hub, Output
-from wpsload.subprotocol import DataType, check_group
+from wpsload.subprotocol import DataType, check_group, check_metadata
 
-__all__ = ["API_VERSIONS", "RestApi", "decode_segment"]
+__all__ = ["API_VERSIONS", "MAX_BODY_BYTES", "RestApi", "decode_segment"]
 
 API_VERSIONS = ("2021-10-01", "2022-11-01", "2023-07-01", "2024-01-01", "2024-12-01")
 MAX_BODY_BYTES = 1024 * 1024
@@ -29,6 +29,7 @@ MAX_TTL_S = 300
 MAX_LIFETIME_MINUTES = 365 * 24 * 60
 """Longest life of a token; a bound of ours that keeps dates in range."""
 
+_METADATA_PREFIX = "X-WebPubSub-Metadata-"
 _KEPT = re.compile("(%2F)", re.IGNORECASE)
 _DATA_TYPES: dict[str, DataType] = {
     "text/plain": "text",
@@ -63,10 +64,11 @@ def decode_segment(segment: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """The body of a send; JSON text is passed on as it was written."""
+    """The body of a send and its metadata; JSON text is passed on as it was written."""
 
     data: Any
     data_type: DataType
+    metadata: Mapping[str, str] | None
 
 
 class RestApi:
@@ -111,20 +113,29 @@ class RestApi:
             case "POST", ["hubs", hub, ":send"]:
                 message = await self._read_send(request, path, hub)
                 outputs = self._find_hub(hub).send_to_all(
-                    message.data, message.data_type, excluded=_excluded(request)
+                    message.data,
+                    message.data_type,
+                    excluded=_excluded(request),
+                    metadata=message.metadata,
                 )
             case "POST", ["hubs", hub, "groups", group, ":send"]:
                 message = await self._read_send(request, path, hub)
                 outputs = self._find_hub(hub).send_to_group(
-                    _group(group), message.data, message.data_type, excluded=_excluded(request)
+                    _group(group),
+                    message.data,
+                    message.data_type,
+                    excluded=_excluded(request),
+                    metadata=message.metadata,
                 )
             case "POST", ["hubs", hub, "users", user_id, ":send"]:
                 message = await self._read_send(request, path, hub)
-                outputs = self._find_hub(hub).send_to_user(user_id, message.data, message.data_type)
+                outputs = self._find_hub(hub).send_to_user(
+                    user_id, message.data, message.data_type, metadata=message.metadata
+                )
             case "POST", ["hubs", hub, "connections", connection_id, ":send"]:
                 message = await self._read_send(request, path, hub)
                 outputs = self._find_hub(hub).send_to_connection(
-                    connection_id, message.data, message.data_type
+                    connection_id, message.data, message.data_type, metadata=message.metadata
                 )
             case _:
                 raise RestError(404, "Error.NotFound", "the stand-in has no such operation")
@@ -211,21 +222,35 @@ def _media_type(headers: Sequence[str]) -> DataType:
     return data_type
 
 
+def _metadata(request: web.Request) -> Mapping[str, str] | None:
+    """What the headers say; keys keep their case. Source: protocol reference, 9."""
+    metadata = {
+        name[len(_METADATA_PREFIX) :]: value
+        for name, value in request.headers.items()
+        if name.lower().startswith(_METADATA_PREFIX.lower())
+    }
+    try:
+        return check_metadata(metadata) if metadata else None
+    except LocalProtocolError as error:
+        raise _bad_request(error.message, target="metadata") from error
+
+
 async def _read_message(request: web.Request) -> _Message:
     data_type = _media_type(request.headers.getall("Content-Type", []))
+    metadata = _metadata(request)
     if request.content_length is None or request.content_length > MAX_BODY_BYTES:
         raise _bad_request(f"the body must have a known length of at most {MAX_BODY_BYTES} bytes")
     body = await request.read()
     try:
         match data_type:
             case "text":
-                return _Message(body.decode(), data_type)
+                return _Message(body.decode(), data_type, metadata)
             case "json":
                 if orjson.loads(body) is None:
                     raise _bad_request("the body is null")
-                return _Message(orjson.Fragment(body), data_type)
+                return _Message(orjson.Fragment(body), data_type, metadata)
             case _:
-                return _Message(body, data_type)
+                return _Message(body, data_type, metadata)
     except ValueError as error:  # neither UTF-8 nor JSON
         raise _bad_request(f"the body is not {data_type}") from error
 
