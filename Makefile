@@ -12,7 +12,8 @@ help:  ## Show this list
 
 demo: $(VENV)/.run  ## Run the main job for 20 s against a local stand-in of the service
 	@mkdir -p reports/demo
-	$(BIN)/locust -f locustfiles/pubsub.py --headless --only-summary \
+	env -u WPS_CONNECTION_STRING -u WPS_CLIENT_URL -u WPS_NEGOTIATE_URL -u WPS_TOKENS_FILE \
+		$(BIN)/locust -f locustfiles/pubsub.py --headless --only-summary \
 		--users 50 --spawn-rate 50 --run-time 20s --csv reports/demo/locust
 
 test: lint types  ## Check style, types, documents and behaviour
@@ -43,6 +44,8 @@ clean:  ## Remove the virtual environment and caches
 
 # Packages are pinned with hashes; the stamp files make a second call do nothing.
 $(VENV)/.run: .ci/lock/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
+		"error: wpsload needs Python 3.11 or newer\nhint: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r .ci/lock/run.txt
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --editable .

@@ -17,7 +17,8 @@ class GroupMember(PubSubUser):
 
     def on_start(self) -> None:
         super().on_start()
-        self.join(self.room)
+        while not self.join(self.room).is_success:
+            self.wait()
 
     @task
     def publish(self) -> None:

@@ -147,6 +147,13 @@ def test_a_bad_variable_is_named_like_its_option(tmp_path: Path) -> None:
     complains(attempt(tmp_path, WPS_INTERVAL="soon"), "--wps-interval")
 
 
+@pytest.mark.parametrize(("flag", "value"), [("--users", "-5"), ("--spawn-rate", "0")])
+def test_impossible_numbers(tmp_path: Path, flag: str, value: str) -> None:
+    """Locust's own options are checked where it would only trip over them later."""
+    finished = run_locust("pubsub.py", flag, value, folder=tmp_path)
+    complains(finished, flag)
+
+
 def test_a_lone_worker_needs_a_target(tmp_path: Path) -> None:
     """A worker cannot share the stand-in of a process it knows nothing of."""
     finished = attempt(tmp_path, "--worker")

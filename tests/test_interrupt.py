@@ -39,3 +39,5 @@ def test_an_interrupted_run_is_complete(
     assert finished.counts("DELIVERY", "group") == (stats["deliveries"], 0)
     assert stats["closed"] == {"1000": stats["connections_total"]}
     assert f"files: {prefix}_*.csv" in said
+    seconds = finished.rows("pubsub_history")
+    assert sum(float(row["acked_per_s"]) for row in seconds) == stats["acks_total"]

@@ -1,11 +1,17 @@
 """The scenarios against a real stand-in: what they report is what the stand-in counted."""
 
+import json
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from locusting import LOCUSTFILES, Finished, run_locust
-from serving import StandIn
+from locusting import LOCUSTFILES, Finished, command, environment, run_locust
+from serving import DEADLINE_S, StandIn
+
+from wpsload.pubsub_csv import COLUMNS
 
 RUN = ("--users", "12", "--spawn-rate", "12", "--run-time", "4s")
 FAST = ("--wps-interval", "50ms", "--wps-group-size", "4", "--wps-payload-bytes", "200")
@@ -129,6 +135,95 @@ def test_a_cut_connection_is_a_failure_and_comes_back(
     connects, failed = finished.counts("CONNECT", "connect")
     assert failed == 0
     assert 12 < connects <= 12 + cuts
+
+
+def test_failures_have_no_time(start_stand_in: Callable[..., StandIn], tmp_path: Path) -> None:
+    """A service that refuses in no time does not look fast: Locust's percentiles stay empty."""
+    stand_in = start_stand_in("--fault", "fail-ack:every=1,name=Forbidden")
+    finished = load(stand_in, tmp_path)
+    (row,) = (row for row in finished.rows("stats") if row["Name"] == "joinGroup")
+    assert int(row["Request Count"]) == int(row["Failure Count"]) > 0
+    assert float(row["Average Response Time"]) == 0
+    assert float(row["50%"]) == 0
+
+
+def test_a_run_that_measured_nothing_fails(tmp_path: Path) -> None:
+    """No data is a failure, never a pass."""
+    with socket.create_server(("127.0.0.1", 0)) as black_hole:
+        port = black_hole.getsockname()[1]
+        finished = run_locust(
+            "pubsub.py",
+            *("--users", "2", "--run-time", "2s", "--wps-connect-timeout", "3s"),
+            folder=tmp_path,
+            environ={
+                "WPS_CONNECTION_STRING": f"Endpoint=http://127.0.0.1:{port};AccessKey={'k' * 32};"
+            },
+        )
+    assert finished.code == 1, finished.said
+    assert "unfinished at stop" in finished.said or "nothing was measured" in finished.said
+
+
+def test_locust_can_write_json_too(stand_in: StandIn, tmp_path: Path) -> None:
+    """`--json` has standard output for itself, and the CSV files still hold the figures."""
+    done = subprocess.run(
+        command("pubsub.py", "--headless", "--json", "--csv", "run", *RUN, *FAST),
+        cwd=tmp_path,
+        env=environment({"WPS_CONNECTION_STRING": stand_in.connection_string}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=6 * DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {row["name"] for row in json.loads(done.stdout)} >= {"connect", "sendToGroup", "group"}
+    assert "files: run_*.csv" in done.stderr
+    finished = Finished(done.returncode, done.stderr, tmp_path / "run")
+    assert acks(finished) == stand_in.stats()["acks_total"]
+
+
+def test_a_full_disk_is_said_and_fails_the_run(stand_in: StandIn, tmp_path: Path) -> None:
+    """What can no longer be written is named in a line, and whole rows are in the file."""
+    bytes_of_two_rows = len(",".join(COLUMNS)) + 600
+    limit = (
+        "import resource, runpy, sys; "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_of_two_rows}, {bytes_of_two_rows})); "
+    )
+    run = "sys.argv[0] = 'locust'; runpy.run_module('locust', run_name='__main__')"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", limit + run),
+            *command("pubsub.py", "--headless", "--csv", "run", *RUN, *FAST)[3:],
+            *("--run-time", "8s"),
+        ],
+        cwd=tmp_path,
+        env=environment({"WPS_CONNECTION_STRING": stand_in.connection_string}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=6 * DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout
+    assert "cannot write run_pubsub_history.csv: File too large" in done.stdout
+    assert "Traceback" not in done.stdout
+    header, *rows = (tmp_path / "run_pubsub_history.csv").read_text(encoding="utf-8").splitlines()
+    assert {row.count(",") for row in rows} <= {header.count(",")}
+
+
+def test_default_folder_is_the_runs_own(stand_in: StandIn, tmp_path: Path) -> None:
+    """Without `--csv` each run makes a folder for itself, even two that start together."""
+    environ = environment({"WPS_CONNECTION_STRING": stand_in.connection_string})
+    arguments = command("simple.py", "--headless", "--run-time", "1s")
+    runs = [
+        subprocess.Popen(arguments, cwd=tmp_path, env=environ, stdin=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    assert [run.wait(6 * DEADLINE_S) for run in runs] == [0, 0]
+    folders = list((tmp_path / "reports").iterdir())
+    assert len(folders) == 2
+    assert all((folder / "locust_pubsub.csv").exists() for folder in folders)
 
 
 def test_scenarios_are_short() -> None:

@@ -27,6 +27,8 @@ def test_defaults_are_valid() -> None:
         ("wps_token_in", "cookie"),
         ("wps_drain", "0s"),
         ("wps_token_ttl", "900ms"),
+        ("wps_payload_bytes", "1048576"),
+        ("wps_no_echo", "maybe"),
     ],
 )
 def test_a_bad_value_names_its_option(destination: str, value: str) -> None:
@@ -34,6 +36,19 @@ def test_a_bad_value_names_its_option(destination: str, value: str) -> None:
     flag = "--" + destination.replace("_", "-")
     with pytest.raises(ConfigError, match=flag):
         Settings.read({destination: value})
+
+
+def test_base64_counts_towards_the_size() -> None:
+    """Binary data is a third longer on the wire, so less of it fits."""
+    assert Settings.read({"wps_payload_bytes": 900_000}).payload_bytes == 900_000
+    with pytest.raises(ConfigError, match="binary"):
+        Settings.read({"wps_payload_bytes": 900_000, "wps_data_type": "binary"})
+
+
+def test_a_form_says_true_or_false() -> None:
+    """A switch that comes from Locust's page is a word."""
+    assert Settings.read({"wps_no_echo": "true"}).is_no_echo
+    assert not Settings.read({"wps_no_echo": "false"}).is_no_echo
 
 
 def test_every_option_has_help_and_a_variable() -> None:

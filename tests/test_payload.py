@@ -34,6 +34,20 @@ def test_a_mark_alone_is_no_stamp(rest: str) -> None:
     assert stamp is None or len(rest) >= MIN_PAYLOAD_BYTES - len("wps1:")
 
 
+def test_what_only_looks_like_a_stamp_is_none() -> None:
+    """Each part of the stamp has to be in its place."""
+    whole = payload.stamp(Stamp(CLOCK, 5), size_bytes=MIN_PAYLOAD_BYTES)
+    assert isinstance(whole, str)
+    assert payload.read(whole) == Stamp(CLOCK, 5)
+    for broken in (whole[:-1], whole[:-1] + "x", whole.replace("wps1", "wps2"), whole[:-2] + "g:"):
+        assert payload.read(broken) is None
+
+
+def test_a_clock_that_was_read_out_of_order_gives_no_negative_time() -> None:
+    """Two cores may read the clock some nanoseconds apart."""
+    assert payload.latency_ns(Stamp(CLOCK, 10), clock=CLOCK, now_ns=7) == 0
+
+
 def test_latency_is_the_time_between() -> None:
     """On one clock the latency is now minus sent."""
     assert payload.latency_ns(Stamp(CLOCK, 1_000), clock=CLOCK, now_ns=3_500) == 2_500

@@ -146,6 +146,7 @@ def test_delivery_latency_comes_from_the_stamp() -> None:
         assert arrived.message.data == data
         assert arrived.sample is not None
         assert (arrived.sample.metric, arrived.sample.latency_ns) == (DELIVERY, expected)
+        assert arrived.sample.size_bytes == len(frame)
 
 
 def test_nothing_is_sent_unless_open() -> None:

@@ -60,7 +60,7 @@ def test_whole_summary() -> None:
         "",
         "throughput   total per second",
         "connected       40        4.0",
-        "sent        10 000    1 000.0",
+        "requests    10 000    1 000.0",
         "acked       10 000    1 000.0",
         "delivered        1        0.1",
         "MB sent        2.5      0.250",
@@ -76,6 +76,15 @@ def test_whole_summary() -> None:
 def test_nothing_measured_is_said() -> None:
     """No table of zeros that could pass for a result."""
     assert lines_of(Recorder()) == ["nothing was measured"]
+
+
+def test_what_takes_no_time_is_left_out() -> None:
+    """Without TLS its phase lasts 0 ns for everybody, which is no news."""
+    recorder = Recorder()
+    recorder.add(Sample(CONNECT_PHASES["tls"], 0), 0)
+    recorder.add(Sample(CONNECT_PHASES["tcp"], MS), 0)
+    assert not any("connect.tls" in one for one in lines_of(recorder))
+    assert any("connect.tcp" in one for one in lines_of(recorder))
 
 
 def test_sections_without_content_are_left_out() -> None:
@@ -98,7 +107,6 @@ def test_no_dash_needs_no_explanation() -> None:
 @pytest.mark.parametrize(
     ("latency_ns", "shown"),
     [
-        (0, "0"),
         (1_000, "0.001"),
         (52_400, "0.052"),
         (99_900, "0.10"),

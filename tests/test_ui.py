@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from locusting import free_port, running_locust
 from selenium import webdriver
@@ -63,6 +64,12 @@ def page(stand_in: StandIn, tmp_path: Path) -> Iterator[str]:
     with running_locust("pubsub.py", *arguments, folder=tmp_path, environ=environ) as process:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{port}/"
+        listening = {
+            connection.laddr.ip
+            for connection in psutil.Process(process.pid).net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening == {"127.0.0.1"}, "the page can be reached from other machines"
         process.terminate()
         assert process.wait(DEADLINE_S) == 0, process.stdout.read()
 

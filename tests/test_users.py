@@ -229,6 +229,41 @@ def test_users_that_cannot_connect_stay_and_retry(
     assert refused - 1 >= 6
 
 
+def test_a_user_that_fails_to_start_leaves_no_connection(stand_in: StandIn, tmp_path: Path) -> None:
+    """An exception in `on_start` ends the user, as Locust has it, and its connection with it."""
+    scenario = """
+        class Clumsy(PubSubUser):
+            def on_start(self):
+                super().on_start()
+                raise RuntimeError("a mistake in the scenario")
+
+            @task
+            def never(self):
+                pass
+        """
+    finished = perform(stand_in, tmp_path, scenario, "--users", "3", "--spawn-rate", "3")
+    assert finished.code == 1
+    stats = stand_in.stats()
+    assert stats["connections_open"] == 0
+    assert stats["closed"] == {"1000": stats["connections_total"]}
+
+
+def test_all_sockets_that_the_system_allows(stand_in: StandIn, tmp_path: Path) -> None:
+    """The soft limit of open files is raised to the hard one: a connection is a file."""
+    scenario = """
+        import resource
+
+        class Look(PubSubUser):
+            wait_time = constant(60)
+
+            @task
+            def look(self):
+                soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+                tell(is_raised=soft == hard)
+        """
+    assert told(perform(stand_in, tmp_path, scenario)) == [{"is_raised": True}]
+
+
 def test_connects_are_spread(stand_in: StandIn, tmp_path: Path) -> None:
     """Users that Locust spawns in one instant do not connect in one instant."""
     scenario = """

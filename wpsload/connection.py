@@ -26,6 +26,8 @@ __all__ = ["Address", "Connection", "Limits", "Observer", "back_off_s"]
 
 _BACK_OFF_START_S = 0.5
 _BACK_OFF_LIMIT_S = 15.0
+_UNFINISHED_S = 1.0  # who is still connecting after this long when the run stops is a finding
+_INTERRUPTED = "write interrupted"
 _NORMAL_CLOSURE = 1000
 _PROTOCOL_ERROR = 1002
 _NO_STATUS = 1005
@@ -125,8 +127,13 @@ class Connection:
         """Return when the connection is open, however many attempts it takes.
 
         Raises:
+            LocalProtocolError: if it was never started.
             Exception: what ended the connection for good, which is a mistake in this program.
         """
+        if not (self._greenlet.started or self._greenlet.ready()):
+            raise LocalProtocolError(
+                "the user is not connected", hint="call super().on_start() first in on_start"
+            )
         while not self._is_open.is_set():  # it may be gone again when we wake up
             gevent.wait((self._is_open, self._greenlet), count=1)
             if self._greenlet.ready():
@@ -204,11 +211,9 @@ class Connection:
 
     def _connect_and_read(self) -> float:
         """One connection from dialing to its end; the seconds it lasted."""
-        failure = "stopped"
+        failure: str | None = None  # stays None if we are killed
         started_ns = self._clock_ns()
         dialed: Dialed | None = None
-        self._broken_by = None
-        self._has_opened = False
         self._session.opening()
         try:
             dialed = self._dial()
@@ -218,10 +223,12 @@ class Connection:
         finally:
             self._is_open.clear()
             self._disconnect(dialed)
-            self._ended(self._broken_by or failure)
-        return seconds(self._clock_ns() - started_ns)
+            lasted_s = seconds(self._clock_ns() - started_ns)
+            self._ended(self._broken_by or failure, lasted_s)
+        return lasted_s
 
     def _dial(self) -> Dialed:
+        self._has_opened, self._broken_by = False, None
         address = self._address()
         return dial(
             address.url,
@@ -308,15 +315,23 @@ class Connection:
         if not self._session.pending_count:
             self._is_idle.set()
 
-    def _ended(self, failure: str) -> None:
-        """The connection is gone: tell everyone who waited, and count what was not asked for."""
-        lost = self._session.lost("unanswered at stop" if self._is_stopping else failure)
-        for answered in lost:
+    def _ended(self, failure: str | None, lasted_s: float) -> None:
+        """The connection is gone: tell everyone who waited, and count what was not asked for.
+
+        It was asked for if we had said goodbye, or ended it to stop: `failure` None, or a write
+        that was interrupted.
+        """
+        is_ours = self._session.state is State.CLOSING or (
+            self._is_stopping and failure in (None, _INTERRUPTED)
+        )
+        for answered in self._session.lost("unanswered at stop" if is_ours else str(failure)):
             self._answered(answered)
         self._is_idle.set()
         if self._has_opened:
             self._observer.count("closed", 1)
-        if not self._is_stopping:
+        if is_ours and not self._has_opened and lasted_s >= _UNFINISHED_S:
+            self._observer.record(Sample(CONNECT, None, "unfinished at stop", is_answered=False))
+        elif not is_ours:
             metric = CONNECTION_LOST if self._has_opened else CONNECT
             self._observer.record(Sample(metric, None, failure, is_answered=False))
 
@@ -331,13 +346,13 @@ class Connection:
         try:
             self._websocket.send(frame, opcode)
         except gevent.Timeout as fired:
-            self._abort("write timeout" if fired is limit else "write interrupted")
+            self._abort("write timeout" if fired is limit else _INTERRUPTED)
             if fired is not limit:
                 raise
         except (OSError, websocket.WebSocketException):
             self._abort(None)
         except BaseException:
-            self._abort("write interrupted")
+            self._abort(_INTERRUPTED)
             raise
         else:
             self._observer.count("sent", 1)

@@ -10,9 +10,8 @@ three significant digits, down to a microsecond:
 - least and greatest time on Locust's page and in its report, which were whole milliseconds;
 - both tables on the console.
 
-And `<prefix>_stats.csv`, `_failures.csv` and `_exceptions.csv` are written once more when they are
-closed. Locust writes them every second, leaves out what happened after the last time, and goes on
-writing to files that are closed.
+And `complete_files` writes `<prefix>_stats.csv`, `_failures.csv` and `_exceptions.csv` once more at
+the end.
 
 A test holds every name used here against the Locust that is installed. Workers and master need the
 same: import `wpsload.users` in the locustfile, and all have it.
@@ -21,15 +20,21 @@ same: import `wpsload.users` in the locustfile, and all have it.
 from locust import stats
 
 import csv
+import logging
 from typing import Any
 
-__all__ = ["bucket_response_time", "install"]
+import gevent
+
+__all__ = ["bucket_response_time", "complete_files", "install"]
+
+_log = logging.getLogger(__name__)
 
 _stats_to_dict = stats.StatsEntry.to_dict
 _stats_to_string = stats.StatsEntry.to_string
 _stats_percentile = stats.StatsEntry.percentile
-_close_files = stats.StatsCSVFileWriter.close_files
-_write_files = stats.StatsCSVFileWriter.stats_writer
+_stats_writer = stats.StatsCSVFileWriter.stats_writer
+
+_writing: dict[stats.StatsCSVFileWriter, Any] = {}  # files, and the greenlet that writes them
 
 
 def install() -> None:
@@ -39,8 +44,7 @@ def install() -> None:
     stats.StatsEntry.to_dict = _to_dict  # type: ignore[method-assign]
     stats.StatsEntry.to_string = _to_string  # type: ignore[method-assign]
     stats.StatsEntry.percentile = _percentile  # type: ignore[method-assign]
-    stats.StatsCSVFileWriter.close_files = _complete_and_close_files  # type: ignore[method-assign]
-    stats.StatsCSVFileWriter.stats_writer = _write_until_closed  # type: ignore[method-assign]
+    stats.StatsCSVFileWriter.stats_writer = _write_files  # type: ignore[method-assign]
 
 
 def bucket_response_time(response_time: float) -> float:
@@ -99,25 +103,34 @@ def _percentile(self: stats.StatsEntry) -> str:
     return f"{head:<{width}} {first:>8} {cells}"
 
 
-def _complete_and_close_files(self: stats.StatsCSVFileWriter) -> None:
-    for file, rows in (
-        (self.requests_csv_filehandle, self.requests_csv),
-        (self.failures_csv_filehandle, self.failures_csv),
-        (self.exceptions_csv_filehandle, self.exceptions_csv),
-    ):
-        file.seek(0)
-        rows(csv.writer(file))
-        file.truncate()
-    _close_files(self)
+def complete_files() -> None:
+    """Write Locust's CSV files for the last time, while its statistics still hold everything.
+
+    Locust writes them every second, leaves out what happened after the last time, and goes on
+    writing after it has closed them. `--json` resets the statistics before that.
+    """
+    for files, writer in _writing.items():
+        writer.kill()
+        for file, rows in (
+            (files.requests_csv_filehandle, files.requests_csv),
+            (files.failures_csv_filehandle, files.failures_csv),
+            (files.exceptions_csv_filehandle, files.exceptions_csv),
+        ):
+            try:
+                file.seek(0)
+                rows(csv.writer(file))
+                file.truncate()
+            except OSError as error:
+                _log.error("cannot write %s: %s", file.name, error.strerror)
+    _writing.clear()
 
 
-def _write_until_closed(self: stats.StatsCSVFileWriter) -> None:
-    """Locust lets its writer run on after closing the files, and reports a crash if it wakes."""
+def _write_files(self: stats.StatsCSVFileWriter) -> None:
+    _writing[self] = gevent.getcurrent()
     try:
-        _write_files(self)
-    except ValueError:
-        if not self.requests_csv_filehandle.closed:
-            raise
+        _stats_writer(self)
+    except OSError as error:
+        _log.error("cannot write %s_*.csv: %s", self.base_filepath, error.strerror)
 
 
 def _shown(time_ms: float) -> str:

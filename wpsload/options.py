@@ -8,10 +8,13 @@ from typing import Any
 from wpsload.connection import Limits
 from wpsload.errors import ConfigError
 from wpsload.payload import check_size
-from wpsload.subprotocol import DataType
+from wpsload.subprotocol import MAX_MESSAGE_BYTES, DataType
 from wpsload.units import parse_duration_s
 
 __all__ = ["OPTIONS", "Option", "Settings", "add_options"]
+
+
+_ENVELOPE_BYTES = 2048  # the JSON around the data, with the longest group name
 
 
 def _count(text: str) -> int:
@@ -43,6 +46,17 @@ def _lifetime(text: str) -> str:
 
 def _payload_bytes(text: str) -> int:
     return check_size(_count(text))
+
+
+def _check_message_size(payload_bytes: int, data_type: str) -> None:
+    """Refuse what the service would close the connection for; base64 makes 4 bytes of 3."""
+    wire_bytes = payload_bytes * 4 // 3 if data_type == "binary" else payload_bytes
+    if wire_bytes + _ENVELOPE_BYTES > MAX_MESSAGE_BYTES:
+        raise ConfigError(
+            f"--wps-payload-bytes: {payload_bytes} bytes of {data_type} are more than the service "
+            f"takes: {MAX_MESSAGE_BYTES} bytes with the envelope",
+            hint="send less, or send text",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,10 @@ class Option:
         Raises:
             ConfigError: if it is not a value of this option; it names the option.
         """
+        if isinstance(self.default, bool) and isinstance(value, str):
+            if value not in ("true", "false"):
+                raise ConfigError(f"{self.flag}: {value!r} is neither true nor false")
+            return value == "true"
         if self.choices is not None and value not in self.choices:
             raise ConfigError(f"{self.flag}: {value!r} is none of {', '.join(self.choices)}")
         if self.check is None:
@@ -133,6 +151,7 @@ class Settings:
             option.name: option.read(values.get(option.destination, option.default))
             for option in OPTIONS
         }
+        _check_message_size(read["payload-bytes"], read["data-type"])
         return cls(
             group_size=read["group-size"],
             payload_bytes=read["payload-bytes"],

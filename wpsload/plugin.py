@@ -18,6 +18,7 @@ from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 import atexit
 import contextlib
+import itertools
 import logging
 import os
 import sys
@@ -49,6 +50,8 @@ __all__ = ["run_of", "will_speak"]
 _log = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
+_INTERRUPTED = 130
+_LOCUST_FILES = ("stats", "stats_history", "failures", "exceptions")
 
 locust_precision.install()
 
@@ -68,7 +71,11 @@ class _Process:
     def __init__(self) -> None:
         self.target: target.Target | None = None
         self.csv: PubsubCsv | None = None
-        self.summary: list[str] = []
+        self.has_run = False
+        self.doubts: list[str] = []
+        self.ending: list[str] = []
+        self.is_ending_on_stderr = False
+        self.master: Master | None = None
         self.subprotocols: list[str | None] = []
         self.is_prepared = False
         self.has_forked = False
@@ -140,6 +147,8 @@ def _add_options(parser: ArgumentParser, **_: Any) -> None:
             _prepare(options)
         except WpsloadError as error:
             _fail(error)
+        except KeyboardInterrupt:
+            sys.exit(_INTERRUPTED)
         return options
 
     # Locust has no event between parsing and acting, where files are opened and workers forked.
@@ -160,6 +169,7 @@ def _prepare(options: Namespace) -> None:
     _process.has_forked = bool(options.processes)
     _raise_file_limit()
     settings = Settings.read(vars(options))
+    _check_numbers(options)
     if not options.worker:
         _prepare_files(options)
     if options.master or options.worker:
@@ -172,6 +182,14 @@ def _prepare(options: Namespace) -> None:
         _check(chosen, users=options.num_users or 1, run_time_s=options.run_time)
         if _process.subprotocols:
             preflight.probe(chosen, settings, subprotocol=_process.subprotocols[0])
+
+
+def _check_numbers(options: Namespace) -> None:
+    """What Locust itself would only trip over later."""
+    if options.num_users is not None and options.num_users < 0:
+        raise ConfigError(f"--users: {options.num_users} is less than 0")
+    if options.spawn_rate is not None and options.spawn_rate <= 0:
+        raise ConfigError(f"--spawn-rate: {options.spawn_rate} is not more than 0")
 
 
 def _prepare_distributed(options: Namespace) -> None:
@@ -208,8 +226,31 @@ def _prepare_files(options: Namespace) -> None:
     if options.csv_prefix is None:
         started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         scenario = Path(str(options.locustfile).split(",")[0]).stem
-        options.csv_prefix = str(Path("reports", f"{started}-{scenario}", "locust"))
+        options.csv_prefix = str(_new_folder(Path("reports", f"{started}-{scenario}")) / "locust")
     _process.csv = PubsubCsv.open(options.csv_prefix)
+    for name in _LOCUST_FILES:
+        path = Path(f"{options.csv_prefix}_{name}.csv")
+        try:
+            path.open("a").close()
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _new_folder(path: Path) -> Path:
+    """A folder that nobody else has: `path`, or `path` with a number behind it."""
+    for number in itertools.count(1):
+        folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ConfigError(
+                f"cannot make {folder}: {error.strerror}",
+                hint="choose a place that can be written with --csv",
+            ) from error
+        return folder
+    raise AssertionError("unreachable")
 
 
 def _raise_file_limit() -> None:
@@ -227,15 +268,17 @@ def _raise_file_limit() -> None:
 def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None:
     run = run_of(environment)
     is_forked_worker = isinstance(runner, WorkerRunner) and _process.has_forked
-    interrupt.install(wait_for_master=(lambda: longest_drain_s(run)) if is_forked_worker else None)
+    interrupt.install(
+        wait_for_master=(lambda: longest_drain_s(environment, run)) if is_forked_worker else None
+    )
     if web_ui is not None:
         web_guard.install(web_ui, bind_host=web_ui.host)
         web_ui.app.before_request(lambda: _refuse_bad_start(environment))
     if isinstance(runner, WorkerRunner):
         _process.csv = None  # a forked worker has a copy, but the files are the master's
-        Worker(environment, runner, run)
+        Worker(environment, runner, run, _process.decide_target().describe())
     elif isinstance(runner, MasterRunner):
-        Master(environment, runner, run)
+        _process.master = Master(environment, runner, run)
     if _process.csv is not None:
         gevent.spawn(_write_seconds, _process.csv, run, environment)
 
@@ -244,15 +287,14 @@ def _refuse_bad_start(environment: Environment) -> Any:
     """Answer a start from Locust's page whose options are wrong the way Locust does."""
     if request.method != "POST" or not request.path.endswith("/swarm"):
         return None
+    users = request.form.get("user_count", "")
+    run_time = request.form.get("run_time")
     try:
         Settings.read({**vars(environment.parsed_options), **request.form})
-        run_time = request.form.get("run_time")
-        _check(
-            _process.decide_target(),
-            users=int(request.form.get("user_count", 1)),
-            run_time_s=parse_duration_s(run_time) if run_time else None,
-        )
-    except (ConfigError, ValueError) as error:
+        if _process.target is not None and users.isdigit():  # Locust refuses what is no number
+            run_time_s = parse_duration_s(run_time) if run_time else None
+            _check(_process.target, users=int(users), run_time_s=run_time_s)
+    except ConfigError as error:
         return jsonify({"success": False, "message": str(error), "host": environment.host})
     return None
 
@@ -273,12 +315,20 @@ def _writing(environment: Environment, write: Callable[[], None]) -> None:
     try:
         write()
     except WpsloadError as error:
-        _log.error("%s", error)
-        environment.process_exit_code = error.exit_code
+        _doubt(environment, str(error))
+
+
+def _doubt(environment: Environment, text: str) -> None:
+    """The figures are incomplete: say so, and fail the run."""
+    if text not in _process.doubts:
+        _process.doubts.append(text)
+        _log.error(text)
+    environment.process_exit_code = environment.process_exit_code or 1
 
 
 @events.test_start.add_listener
 def _start(environment: Environment, **_: Any) -> None:
+    _process.has_run = True
     run_of(environment).start(Settings.read(vars(environment.parsed_options)))
     if _process.csv is not None:
         _process.csv.start()
@@ -300,15 +350,30 @@ def _finish(environment: Environment, **_: Any) -> None:
     """
     if isinstance(environment.runner, LocalRunner):
         environment.runner.stop()
-    if (csv := _process.csv) is not None:
-        recorder = run_of(environment).recorder
-        _writing(environment, lambda: csv.close(recorder, now_s=unix_s()))
-        _process.summary = summary_lines(recorder.totals())
+    locust_precision.complete_files()
+    if (csv := _process.csv) is None:
+        return
+    recorder = run_of(environment).recorder
+    _writing(environment, lambda: csv.close(recorder, now_s=unix_s()))
+    totals = recorder.totals()
+    for doubt in _process.master.doubts if _process.master else ():
+        _doubt(environment, doubt)
+    if _process.has_run and not totals.metrics:
+        _doubt(environment, "nothing was measured")
+    options = environment.parsed_options
+    _process.is_ending_on_stderr = bool(options and options.json)  # stdout is JSON then
+    _process.ending = [
+        "",
+        *summary_lines(totals),
+        "",
+        *(f"DOUBT: {doubt}" for doubt in _process.doubts),
+        *([f"target: {_process.target.describe()}"] if _process.target else []),
+        f"files: {csv.prefix}_*.csv",
+    ]
 
 
 @events.quit.add_listener
 def _conclude(**_: Any) -> None:
     """Last of all, below Locust's own tables: what was measured, and where it is written."""
-    if _process.csv is not None:
-        for line in ("", *_process.summary, "", f"files: {_process.csv.prefix}_*.csv"):
-            click.echo(line)
+    for line in _process.ending:
+        click.echo(line, err=_process.is_ending_on_stderr)

@@ -19,7 +19,7 @@ _ADVICE = {
 }
 """HTTP answers that no second attempt will change, and what to look at."""
 
-_HOPELESS = ("host not found", "connection refused", "TLS")
+_HOPELESS = ("host not found", "connection refused", "TLS", "invalid handshake")
 
 
 def probe(target: Target, settings: Settings, *, subprotocol: str | None) -> None:

@@ -17,12 +17,13 @@ needs a value for each; with few samples the higher percentiles are simply the s
 """
 
 import csv
+import io
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.histogram import QUANTILES, Histogram
@@ -94,11 +95,12 @@ def run_row(totals: Totals, users: float | None) -> list[str]:
 class PubsubCsv:
     """Both files of one process. `prefix` is what their paths begin with."""
 
-    def __init__(self, prefix: str, history: TextIO, *, delay_s: float) -> None:
+    def __init__(self, prefix: str, history: FileIO, *, delay_s: float) -> None:
         self.prefix = prefix
         self._history_path = _history_path(prefix)
         self._run_path = Path(f"{prefix}_pubsub.csv")
         self._history = history
+        self._history_bytes = 0
         self._delay_s = delay_s
         self.start()
 
@@ -115,7 +117,7 @@ class PubsubCsv:
         try:
             with _naming(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                history = path.open("w", encoding="utf-8", newline="")
+                history = path.open("wb", buffering=0)  # a row is in the file, or it is not
             with ExitStack() as undo:
                 undo.callback(history.close)
                 files = cls(prefix, history, delay_s=delay_s)
@@ -195,15 +197,21 @@ class PubsubCsv:
         self._rows_since_save = 0
 
     def _append(self, rows: Sequence[Sequence[str]]) -> None:
+        data = memoryview(_text(rows).encode())
         with _naming(self._history_path):
-            _write(self._history, rows)
-            self._history.flush()
+            try:
+                while data:
+                    data = data[self._history.write(data) :]
+            except OSError:
+                self._history.truncate(self._history_bytes)  # no part of a row is left behind
+                self._history.seek(self._history_bytes)
+                raise
+        self._history_bytes = self._history.tell()
 
     def _replace_run(self, rows: Sequence[Sequence[str]]) -> None:
         unfinished = self._run_path.with_name(self._run_path.name + ".new")
         with _naming(self._run_path):
-            with unfinished.open("w", encoding="utf-8", newline="") as file:
-                _write(file, rows)
+            unfinished.write_text(_text(rows), encoding="utf-8", newline="")
             unfinished.replace(self._run_path)
 
 
@@ -211,8 +219,10 @@ def _history_path(prefix: str) -> Path:
     return Path(f"{prefix}_pubsub_history.csv")
 
 
-def _write(file: TextIO, rows: Sequence[Sequence[str]]) -> None:
-    csv.writer(file, lineterminator="\n").writerows(rows)
+def _text(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 @contextmanager

@@ -289,13 +289,18 @@ class Recorder:
         self.reset()
         return {"seconds": seconds}
 
-    def merge(self, delta: Mapping[str, Any]) -> None:
-        """Record what another recorder drained. The order of merges does not matter.
+    def merge(self, delta: Mapping[str, Any]) -> int:
+        """Record what another recorder drained; how many more connections it has open since.
 
-        What belongs to a second already forgotten is in the totals only.
+        The order of merges does not matter. What belongs to a second already forgotten is in the
+        totals only.
         """
+        opened = 0
         for second, data in delta["seconds"]:
-            self._at(second).include(_Tally.from_dict(data))
+            tally = _Tally.from_dict(data)
+            opened += tally.net_opened
+            self._at(second).include(tally)
+        return opened
 
     def seconds(self, *, until: int | None = None) -> list[Second]:
         """The seconds held, ascending, with empty ones wherever nothing happened.

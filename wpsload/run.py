@@ -2,15 +2,45 @@
 
 import heapq
 from collections.abc import Callable
+from typing import Protocol
 
 from wpsload.clock import unix_s
 from wpsload.connection import Address
 from wpsload.metrics import Sample
 from wpsload.options import Settings
 from wpsload.recorder import Recorder
-from wpsload.target import Slice, Target
+from wpsload.target import Target
 
-__all__ = ["LoadRun"]
+__all__ = ["LoadRun", "NumberSource", "Numbers"]
+
+
+class NumberSource(Protocol):
+    """Gives each user a number that no other user of the whole run has."""
+
+    def take(self) -> int:
+        """A number for a new user; may wait for it."""
+
+    def release(self, number: int) -> None:
+        """The user with that number is gone; another may have it."""
+
+
+class Numbers:
+    """Numbers from 0 on, the lowest free one first: tokens are few, so none is skipped."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._free: list[int] = []
+
+    def take(self) -> int:
+        """The lowest number that nobody has."""
+        if self._free:
+            return heapq.heappop(self._free)
+        self._next += 1
+        return self._next - 1
+
+    def release(self, number: int) -> None:
+        """`number` is free again."""
+        heapq.heappush(self._free, number)
 
 
 class LoadRun:
@@ -25,30 +55,13 @@ class LoadRun:
         self._target = target
         self.settings = Settings.read({})
         self.recorder = Recorder()
-        self.slice = Slice(0, 1)
+        self.numbers: NumberSource = Numbers()
         self._fire = fire
-        self._next_number = 0
-        self._free_numbers: list[int] = []
 
     def start(self, settings: Settings) -> None:
         """A test begins: forget what the last one in this process left."""
         self.settings = settings
         self.recorder.reset()
-        self._next_number = 0
-        self._free_numbers.clear()
-
-    def take_number(self) -> int:
-        """The number of a new user, unique over all workers; the lowest that is free."""
-        if self._free_numbers:
-            local = heapq.heappop(self._free_numbers)
-        else:
-            local = self._next_number
-            self._next_number += 1
-        return self.slice.global_number(local)
-
-    def release_number(self, number: int) -> None:
-        """The user with that number is gone; another may have it."""
-        heapq.heappush(self._free_numbers, number // self.slice.count)
 
     def address(self, number: int) -> Address:
         """Where user `number` connects; mints or fetches a token, so never within a measurement.

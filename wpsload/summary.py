@@ -33,7 +33,11 @@ def summary_lines(totals: Totals) -> list[str]:
 
 
 def _latency_lines(totals: Totals) -> list[str]:
-    rows = [_latency_cells(measured) for measured in totals.metrics.values()]
+    rows = [
+        _latency_cells(measured)
+        for measured in totals.metrics.values()
+        if measured.failure_count or measured.latency.max_ns != 0  # without TLS it takes no time
+    ]
     if not rows:
         return []
     lines = _aligned([("latency", "in ms", "count", "failed", *QUANTILES, "max"), *rows], left=2)
@@ -59,7 +63,7 @@ def _throughput_lines(totals: Totals) -> list[str]:
     rows = [("throughput", "total", "per second")]
     for name, count in (
         ("connected", totals.connects),
-        ("sent", totals.sent),
+        ("requests", totals.sent),
         ("acked", totals.acked),
         ("delivered", totals.delivered),
     ):

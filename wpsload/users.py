@@ -17,6 +17,7 @@ import gevent
 from wpsload import payload, plugin
 from wpsload.clock import CLOCK, clock_ns
 from wpsload.connection import Connection
+from wpsload.errors import LocalProtocolError
 from wpsload.metrics import Sample
 from wpsload.options import Settings
 from wpsload.session import Message, PubSubSession, SimpleSession
@@ -46,7 +47,8 @@ class _WebPubSubUser(User):
         super().__init__(environment)
         self._run = plugin.run_of(environment)
         self._due_ns = 0
-        self.number = self._run.take_number()
+        self._number: int | None = None
+        self._has_left = False
         self._connection = Connection(
             session,
             address=lambda: self._run.address(self.number),
@@ -54,6 +56,19 @@ class _WebPubSubUser(User):
             limits=self._run.settings.limits,
             clock_ns=clock_ns,
         )
+
+    @property
+    def number(self) -> int:
+        """The number of this user, from 0 on, which no other user of the whole run has.
+
+        Raises:
+            LocalProtocolError: before the user has started.
+        """
+        if self._number is None:
+            raise LocalProtocolError(
+                "the user has not started", hint="call super().on_start() first in on_start"
+            )
+        return self._number
 
     @property
     def settings(self) -> Settings:
@@ -71,6 +86,9 @@ class _WebPubSubUser(User):
         Users of one spawn burst connect spread over a second, so that connect latency does not
         measure a herd of our own making.
         """
+        # However the user ends, by an exception in on_start too, its connection ends with it.
+        self.greenlet.link(lambda _: gevent.spawn(self._leave))
+        self._number = self._run.numbers.take()
         gevent.sleep(random.uniform(0, _SPAWN_BURST_S))  # noqa: S311  # spread, not secrecy
         self._connection.start()
         self._connection.wait_open()
@@ -78,8 +96,15 @@ class _WebPubSubUser(User):
 
     def on_stop(self) -> None:
         """Wait for what is still due, `--wps-drain` at most, and close with code 1000."""
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._has_left:
+            return
+        self._has_left = True
         self._connection.close()
-        self._run.release_number(self.number)
+        if self._number is not None:
+            self._run.numbers.release(self._number)
 
     def wait_time(self) -> float:
         """Seconds until the next task is due: one every `--wps-interval`, counted from the first.
@@ -190,9 +215,10 @@ class SimpleUser(_WebPubSubUser):
 
     def send(self, data: str | bytes) -> None:
         """Send one frame, text for a str and binary for bytes; what comes back is a message."""
-        is_text = isinstance(data, str)
+        if not isinstance(data, str | bytes):
+            raise LocalProtocolError(f"a frame is str or bytes, not {type(data).__name__}")
         frame = data.encode() if isinstance(data, str) else data
-        self._connection.send(frame, is_text=is_text)
+        self._connection.send(frame, is_text=isinstance(data, str))
 
     def echo(self) -> Ack:
         """Send a frame of `--wps-payload-bytes` and wait until the application echoes it."""

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -254,11 +255,16 @@ def test_workers_and_master_merge() -> None:
 
 
 def test_files_hold_what_happened_last(tmp_path: Path) -> None:
-    """What came after Locust's last write is in the files all the same, once they are closed."""
+    """What came after Locust's last write is in the files, and what comes after that is not."""
     entry = entry_of(0.37)
-    writer = StatsCSVFileWriter(environment_of(entry), [0.5], str(tmp_path / "run"))
+    files = StatsCSVFileWriter(environment_of(entry), [0.5], str(tmp_path / "run"))
+    writer = gevent.spawn(files.stats_writer)
+    gevent.idle()
     entry.stats.log_error("ACK", "sendToGroup", "Forbidden")
-    writer.close_files()
+    locust_precision.complete_files()
+    assert writer.ready()
+    entry.stats.reset_all()  # as --json does
+    files.close_files()
     row, total = rows(tmp_path / "run_stats.csv")
     assert (row["Name"], row["Request Count"], row["50%"]) == ("sendToGroup", "1", "0.37")
     assert total["Failure Count"] == "1"
@@ -269,10 +275,3 @@ def test_files_hold_what_happened_last(tmp_path: Path) -> None:
 def rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file, by column."""
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-
-
-def test_the_writer_ends_with_its_files(tmp_path: Path) -> None:
-    """A writer that wakes up once more after the files were closed ends without a crash."""
-    writer = StatsCSVFileWriter(environment_of(entry_of(0.37)), [0.5], str(tmp_path / "run"))
-    writer.close_files()
-    writer.stats_writer()
