@@ -376,6 +376,15 @@ def test_a_failed_ack_without_error_is_unknown() -> None:
     assert decode_response(b'{"type":"ack","ackId":1,"success":false}') == Ack(1, False, "Unknown")
 
 
+def test_metadata_of_the_service_is_taken_as_it_is() -> None:
+    """The limits bind who sends; a message that comes with other metadata is not refused."""
+    start = b'{"type":"message","from":"server","data":1,"metadata":'
+    long = "v" * 2000
+    message = decode_response(start + b'{"k k":"' + long.encode() + b'"}}')
+    assert message == ServerMessage(1, "json", {"k k": long})
+    assert decode_response(start + b"7}") == ServerMessage(1, "json")
+
+
 @pytest.mark.parametrize(
     ("ack", "is_success"),
     [

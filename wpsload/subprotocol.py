@@ -540,8 +540,10 @@ def _decode_ack(message: dict[str, Any]) -> Ack:
 
 
 def _decode_message(message: dict[str, Any]) -> GroupMessage | ServerMessage:
-    metadata = _decode_metadata(message)
     data, data_type = _decode_data(message)
+    # The limits are for what is sent; whatever the service passes on is taken.
+    metadata = message.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) and metadata else None
     match message.get("from"):
         case "group":
             user_id = message.get("fromUserId")

@@ -331,7 +331,7 @@ def parse_client_url(text: str, *, source: str = "the client URL") -> ClientUrl:
     return ClientUrl(
         url=Secret(url),
         hub=hub,
-        user_id=users[0] if users else None,
+        user_id=(users[0] or None) if users else None,
         roles=_texts(claims, _ROLE_CLAIMS, source),
         groups=_texts(claims, ("webpubsub.group",), source),
         expires_s=_expiry(claims, source),

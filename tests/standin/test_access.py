@@ -27,6 +27,7 @@ def enter(**claims: Any) -> ClientClaims:
     [
         ({}, ClientClaims()),
         ({"sub": "u"}, ClientClaims(user_id="u")),
+        ({"sub": ""}, ClientClaims(user_id=None)),
         ({NAME_IDENTIFIER: "u"}, ClientClaims(user_id="u")),
         ({"role": "r"}, ClientClaims(roles=("r",))),
         ({"role": ["r", "s"]}, ClientClaims(roles=("r", "s"))),

@@ -36,6 +36,32 @@ def pubsub(stand_in: StandIn, **options: Any) -> Iterator[RawClient]:
         yield client
 
 
+@contextmanager
+def started(*arguments: str, **environ: str) -> Iterator[StandIn]:
+    """A stand-in whose stderr can be read at its end, by `stopped`."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "wpsload", "serve", "--json", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | environ,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield StandIn(process=process, **json.loads(process.stdout.readline()))
+        finally:
+            process.kill()
+
+
+def stopped(stand_in: StandIn) -> str:
+    """Everything it said on stderr until its clean end."""
+    stand_in.process.send_signal(signal.SIGTERM)
+    _, said = stand_in.process.communicate(timeout=DEADLINE_S)
+    assert stand_in.process.returncode == 0
+    return said
+
+
 def closed_with(client: RawClient) -> int:
     client.wait_closed()
     return client.close_code
@@ -80,6 +106,24 @@ def test_unknown_subprotocol_makes_a_simple_client(stand_in: StandIn) -> None:
         assert client.payload() == "hi"
 
 
+@pytest.mark.parametrize(
+    "name", ["json.reliable.webpubsub.azure.v1", "protobuf.webpubsub.azure.v1"]
+)
+def test_a_subprotocol_that_is_not_spoken_is_explained_once(name: str) -> None:
+    """A client that offers only a subprotocol of the service that this release does not speak is
+    simple, and stderr says why in one line, however many come; `chat` is nobody's business."""
+    with started() as stand_in:
+        for offered in (name, name, "chat", "chat, " + name):
+            names = [Subprotocol(each) for each in offered.split(", ")]
+            with RawClient(stand_in.client_url(), subprotocols=names) as client:
+                client.send("hi")
+                assert client.payload() == "hi"
+        said = stopped(stand_in)
+    assert said == (
+        f"a client offered {name}, which this release does not speak; choose {JSON_V1}\n"
+    )
+
+
 def test_compression_is_never_negotiated(stand_in: StandIn) -> None:
     """An offer of permessage-deflate is ignored, so sizes stay comparable."""
     offer = [ClientPerMessageDeflateFactory()]
@@ -103,13 +147,14 @@ def test_token_in_query_wins(stand_in: StandIn) -> None:
         assert client.message()["userId"] == "query"
 
 
-@pytest.mark.parametrize("audience", ["/client/hubs/load", "/client/?hub=load"])
+@pytest.mark.parametrize("audience", ["/client/hubs/load", "/client/?hub=load", "/client?hub=load"])
 def test_legacy_url(stand_in: StandIn, audience: str) -> None:
-    """`/client/?hub=` works with a token for either form of the URL."""
+    """`/client/?hub=`, also without the slash, works with a token for any form of the URL."""
     token = stand_in.token(aud=stand_in.endpoint + audience)
-    url = f"ws://127.0.0.1:{stand_in.port}/client/?hub=load&access_token={token}"
-    with RawClient(url) as client:
-        assert client.message()["event"] == "connected"
+    for path in ("/client/", "/client"):
+        url = f"ws://127.0.0.1:{stand_in.port}{path}?hub=load&access_token={token}"
+        with RawClient(url) as client:
+            assert client.message()["event"] == "connected"
 
 
 def test_audience_ignores_case(stand_in: StandIn) -> None:
@@ -198,7 +243,7 @@ def test_impossible_mode_is_refused(stand_in: StandIn, query: dict[str, str]) ->
 
 
 def test_plain_get_is_refused(stand_in: StandIn) -> None:
-    """A request that is no WebSocket handshake gets 400."""
+    """A request that is no WebSocket handshake gets 400, and counts as refused."""
     target = stand_in.client_url().removeprefix(f"ws://127.0.0.1:{stand_in.port}")
     status, _, _ = stand_in.request("GET", target)
     assert status == 400
@@ -627,21 +672,9 @@ def test_access_key_from_the_environment(start_stand_in: Start) -> None:
 
 def test_tokens_are_never_logged() -> None:
     """Whatever a client presents, stderr has neither its token nor the key."""
-    key = "canary-key-" + "k" * 32
-    command = [sys.executable, "-m", "wpsload", "serve", "--json"]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"WPS_SERVE_ACCESS_KEY": key},
-    ) as process:
-        assert process.stdout is not None
-        stand_in = StandIn(process=process, **json.loads(process.stdout.readline()))
+    with started(WPS_SERVE_ACCESS_KEY="canary-key-" + "k" * 32) as stand_in:
         refused(stand_in.client_url(user_id="canary")[:-1])
         refused(f"ws://127.0.0.1:{stand_in.port}/client/hubs/load?access_token=canary-token")
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=DEADLINE_S)
+        said = stopped(stand_in)
     assert "refused a client with HTTP 401" in said
     assert "canary" not in said

@@ -37,7 +37,7 @@ def is_hub(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ClientClaims:
-    """What a client token grants; `user_id` is None for an anonymous client."""
+    """What a client token grants; `user_id` is None, never empty, for an anonymous client."""
 
     user_id: str | None = None
     roles: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ class Gate:
         except (LocalProtocolError, UnicodeEncodeError) as error:
             raise InvalidClaim("token has an invalid user id or group name") from error
         return ClientClaims(
-            user_id=user_ids[0] if user_ids else None,
+            user_id=(user_ids[0] or None) if user_ids else None,
             roles=_strings(claims, _ROLE_CLAIMS),
             groups=groups,
         )

@@ -125,6 +125,10 @@ def serve(
 ) -> None:
     """Run a local stand-in of Azure Web PubSub.
 
+    It speaks json.webpubsub.azure.v1; official SDKs have to be told to choose it,
+    because they offer the reliable subprotocol. A client that offers no subprotocol,
+    or others only, is a simple one.
+
     It prints a connection string that official SDKs and wpsload accept, and runs until it is
     interrupted. The access key is new at each start; set WPS_SERVE_ACCESS_KEY to keep one.
     """

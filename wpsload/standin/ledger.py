@@ -32,8 +32,8 @@ class Ledger:
     Attributes:
         connections_open: WebSocket connections that are open now.
         connections_total: WebSocket connections accepted (HTTP 101).
-        refused: WebSocket handshakes answered with another HTTP status, by status. Injected
-            refusals are included.
+        refused: requests to a client URL that were answered with another HTTP status than 101, by
+            status: refused handshakes, injected refusals, and requests that are no handshake.
         closed: ended connections by close code: the client's own code if it closed first (1005 if
             its close frame held none), else the code the stand-in sent; 1006 without a close frame.
         requests: valid requests of PubSub clients, by their `type`.

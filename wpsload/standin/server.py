@@ -54,6 +54,13 @@ READ_AHEAD_FACTOR = 4
 """A message up to this many times the limit is read to its end, so that the client can be told
 1009 in an orderly way; past it aiohttp hangs up, and the client may see only a reset."""
 
+UNSPOKEN = (
+    "json.reliable.webpubsub.azure.v1",
+    "protobuf.webpubsub.azure.v1",
+    "protobuf.reliable.webpubsub.azure.v1",
+)
+"""Subprotocols of the service that this release does not speak. Source: protocol reference, 1.2."""
+
 _log = logging.getLogger("wpsload.standin")
 
 
@@ -164,6 +171,8 @@ class StandIn:
             return self._refuse(401, error.message)
         except InvalidClaim as error:
             return self._refuse(400, error.message)
+        if admission.is_simple:
+            self._explain_unspoken(request)
         if isinstance(request.transport, asyncio.Transport):
             MaskCheck.install(request.transport)
         await websocket.prepare(request)
@@ -205,13 +214,29 @@ class StandIn:
         del self._wires[connection_id]
 
     def _refuse(self, status: int, why: str) -> web.Response:
-        """Refuse a handshake; each reason is logged once, so that a load test cannot flood."""
+        """Answer a request to a client URL with an HTTP error."""
         bump(self.ledger.refused, str(status))
-        if why not in self._told:
-            self._told.add(why)
-            _log.warning("refused a client with HTTP %d: %s", status, why)
+        self._tell(f"refused a client with HTTP {status}: {why}")
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
         return web.Response(status=status, headers=headers)
+
+    def _explain_unspoken(self, request: web.Request) -> None:
+        """Say why a client whose subprotocol exists is served as a simple one all the same.
+
+        The official SDKs offer the reliable subprotocol unless told otherwise.
+        """
+        offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
+        for name in map(str.strip, offered.split(",")):
+            if name in UNSPOKEN:
+                self._tell(
+                    f"a client offered {name}, which this release does not speak; choose {JSON_V1}"
+                )
+
+    def _tell(self, what: str) -> None:
+        """Log it, but only once, so that a load test cannot flood the terminal."""
+        if what not in self._told:
+            self._told.add(what)
+            _log.warning("%s", what)
 
     async def stop(self) -> None:
         """Close all clients with 1001, and drop those that do not answer in time."""
@@ -236,7 +261,7 @@ def _audiences(request: web.Request, hub: str) -> Sequence[str]:
     root = f"http://{request.host}/client/"
     if "hub" in request.match_info:
         return (f"{root}hubs/{hub}",)
-    return (f"{root}hubs/{hub}", f"{root}?hub={hub}")
+    return (f"{root}hubs/{hub}", f"{root}?hub={hub}", f"{root.rstrip('/')}?hub={hub}")
 
 
 def _admission(request: web.Request, claims: ClientClaims, *, is_simple: bool) -> Admission:
