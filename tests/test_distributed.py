@@ -1,9 +1,12 @@
 """Many processes: every user has its own number and token, and nothing is lost on the way."""
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
-from locusting import run_locust
+from locusting import free_port, run_locust, running_locust
 from serving import StandIn
 
 SCENARIO = """
@@ -63,3 +66,65 @@ def test_the_pubsub_files_hold_all_workers(stand_in: StandIn, tmp_path: Path) ->
     (run,) = finished.rows("pubsub")
     assert round(float(run["delivered_per_s"]) * len(seconds)) == stats["deliveries"]
     assert float(run["sendToGroup_p50_ms"]) > 0
+
+
+def test_a_worker_that_comes_late_has_numbers_of_its_own(stand_in: StandIn, tmp_path: Path) -> None:
+    """With a lost worker replaced by a new one, no two users of the run have the same number."""
+    scenario = tmp_path / "numbered.py"
+    scenario.write_text(SCENARIO, encoding="utf-8")
+    environ = {"WPS_CONNECTION_STRING": stand_in.connection_string}
+    port = str(free_port())
+    worker = ("--worker", "--master-port", port)
+    with (
+        running_locust(scenario, *worker, folder=tmp_path, environ=environ) as first,
+        running_locust(scenario, *worker, folder=tmp_path, environ=environ) as second,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        run = thread.submit(
+            run_locust,
+            scenario,
+            *("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port),
+            *("--expect-workers", "2", "--enable-rebalancing"),
+            *("--users", "6", "--spawn-rate", "6", "--run-time", "14s"),
+            folder=tmp_path,
+            environ=environ,
+        )
+        while stand_in.stats()["acks_total"] < 6:
+            assert first.poll() is None
+        second.kill()
+        with running_locust(scenario, *worker, folder=tmp_path, environ=environ) as late:
+            finished = run.result()
+            said = [process.communicate()[0] for process in (first, late)]
+    numbers = [
+        json.loads(line.removeprefix("TOLD "))
+        for text in said
+        for line in text.splitlines()
+        if line.startswith("TOLD ")
+    ]
+    assert len(numbers) >= 6, said
+    assert max(numbers) <= 6 + 3, "numbers of lost users were not given again"
+    assert finished.code == 1
+    assert "was lost: its last figures are missing" in finished.said
+
+
+def test_workers_with_different_targets_are_noticed(
+    start_stand_in: Callable[..., StandIn], tmp_path: Path
+) -> None:
+    """Figures of two services added up mean nothing, and the run says so and fails."""
+    one, other = start_stand_in(), start_stand_in()
+    port = str(free_port())
+    worker = ("--worker", "--master-port", port)
+    with ExitStack() as stack:
+        for stand_in in (one, other):
+            environ = {"WPS_CONNECTION_STRING": stand_in.connection_string}
+            run = running_locust("pubsub.py", *worker, folder=tmp_path, environ=environ)
+            stack.enter_context(run)
+        finished = run_locust(
+            "pubsub.py",
+            *("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port),
+            *("--expect-workers", "2", "--users", "4", "--spawn-rate", "4", "--run-time", "4s"),
+            folder=tmp_path,
+            environ={"WPS_CONNECTION_STRING": one.connection_string},
+        )
+    assert finished.code == 1
+    assert "DOUBT: workers have different targets" in finished.said

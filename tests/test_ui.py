@@ -1,10 +1,16 @@
 """Locust's page in a real browser: start a run, watch it move, stop it, take the figures home."""
 
 import csv
+import json
 import shutil
 import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -79,6 +85,19 @@ def wait(browser: webdriver.Chrome) -> WebDriverWait[webdriver.Chrome]:
     return WebDriverWait(browser, 2 * DEADLINE_S)
 
 
+def post(url: str, body: bytes) -> Any:
+    """The JSON answer to a POST, once somebody listens."""
+    request = urllib.request.Request(url, body)  # noqa: S310  # our own loopback URL
+    deadline = time.monotonic() + 2 * DEADLINE_S
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:  # noqa: S310  # the same
+                return json.load(answer)
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+
+
 def visit(browser: webdriver.Chrome, page: str) -> None:
     """Open `page`, once it is there."""
 
@@ -135,6 +154,8 @@ def test_a_run_from_the_page(
     assert field(browser, "wpsPayloadBytes").get_attribute("value") == "2048"
     fill(browser, "wpsInterval", "100ms")
     assert stand_in.access_key not in browser.page_source
+    assert f"{stand_in.endpoint} hub load" in browser.page_source
+    assert "no host attribute" not in browser.page_source
     press(browser, "Start")
 
     wanted = {"connect", "sendToGroup", "group"}
@@ -163,6 +184,15 @@ def test_a_run_from_the_page(
 def press_link(browser: webdriver.Chrome, label: str) -> None:
     """Click the link with that label."""
     wait(browser).until(lambda shown: shown.find_element(By.LINK_TEXT, label)).click()
+
+
+def test_the_page_does_not_choose_the_target(page: str, stand_in: StandIn) -> None:
+    """A host that is typed into the form would be shown and ignored: the start is refused."""
+    form = urllib.parse.urlencode({"user_count": 1, "spawn_rate": 1, "host": "http://elsewhere"})
+    answer = post(f"{page}swarm", form.encode())
+    assert answer["success"] is False
+    assert "Host" in answer["message"]
+    assert stand_in.stats()["requests"] == {}
 
 
 def test_a_bad_option_is_refused_on_the_page(

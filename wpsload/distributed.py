@@ -129,6 +129,7 @@ class Master:
         self._held: defaultdict[str, set[int]] = defaultdict(set)
         self._open: defaultdict[str, int] = defaultdict(int)
         self._targets: set[str] = set()
+        self._had_users: set[str] = set()
         self._done: set[str] = set()
 
     def _alive(self) -> set[str]:
@@ -145,6 +146,7 @@ class Master:
                 self._numbers.release(number)  # the users of a lost worker start anew elsewhere
         number = self._numbers.take()
         self._held[msg.node_id].add(number)
+        self._had_users.add(msg.node_id)
         self._runner.send_message(_GIVEN, {"number": number}, msg.node_id)
 
     def _release_number(self, msg: Any, **_: Any) -> None:
@@ -167,7 +169,7 @@ class Master:
 
     def _drain_workers(self, **_: Any) -> None:
         self._draining = self._alive()
-        lost = sorted(self._open.keys() - self._draining - self._done)
+        lost = sorted(self._had_users - self._draining - self._done)
         for worker in sorted(self._draining):
             self._runner.send_message(_DRAIN, None, worker)
         longest_s = longest_drain_s(self._environment, self._run)

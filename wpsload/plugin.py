@@ -273,6 +273,8 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
     )
     if web_ui is not None:
         web_guard.install(web_ui, bind_host=web_ui.host)
+        for user_class in environment.user_classes:
+            user_class.host = user_class.host or _shown_target()
         web_ui.app.before_request(lambda: _refuse_bad_start(environment))
     if isinstance(runner, WorkerRunner):
         _process.csv = None  # a forked worker has a copy, but the files are the master's
@@ -283,6 +285,21 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
         gevent.spawn(_write_seconds, _process.csv, run, environment)
 
 
+def _shown_target() -> str:
+    """The target as Locust's page shows it, in the place of a host."""
+    if _process.target is None:
+        return "decided by each worker"
+    return _process.target.describe().partition(" (")[0]
+
+
+def _check_host(host: str | None) -> None:
+    if host not in (None, "", _shown_target()):
+        raise ConfigError(
+            "the field Host does not choose the target",
+            hint="set WPS_CONNECTION_STRING or its like before Locust starts",
+        )
+
+
 def _refuse_bad_start(environment: Environment) -> Any:
     """Answer a start from Locust's page whose options are wrong the way Locust does."""
     if request.method != "POST" or not request.path.endswith("/swarm"):
@@ -290,6 +307,7 @@ def _refuse_bad_start(environment: Environment) -> Any:
     users = request.form.get("user_count", "")
     run_time = request.form.get("run_time")
     try:
+        _check_host(request.form.get("host"))
         Settings.read({**vars(environment.parsed_options), **request.form})
         if _process.target is not None and users.isdigit():  # Locust refuses what is no number
             run_time_s = parse_duration_s(run_time) if run_time else None
