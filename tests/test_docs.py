@@ -105,6 +105,13 @@ def test_the_example_scenario_runs(stand_in: StandIn, tmp_path: Path) -> None:
     assert stand_in.stats()["deliveries"] > 0
 
 
+def test_the_shown_output_is_real() -> None:
+    """The sample has the lines that a run ends with, and no placeholder."""
+    (sample,) = (block for block in blocks("text") if block.startswith("latency"))
+    for part in ("CONNECT  connect ", "ACK      sendToGroup", "DELIVERY group", "acked", "files: "):
+        assert part in sample
+
+
 def test_everything_is_documented() -> None:
     """No option, measurement, variable or command is missing from the text."""
     names = [option.flag for option in OPTIONS]
