@@ -1,10 +1,15 @@
 """Real Locust runs in processes of their own, and what they left behind."""
 
 import csv
+import json
 import os
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +20,16 @@ from serving import DEADLINE_S, ROOT
 
 from wpsload.target import VARIABLES
 
-__all__ = ["Finished", "command", "environment", "free_port", "run_locust", "running_locust"]
+__all__ = [
+    "Finished",
+    "command",
+    "environment",
+    "free_port",
+    "get",
+    "post",
+    "run_locust",
+    "running_locust",
+]
 
 LOCUSTFILES = ROOT / "locustfiles"
 
@@ -120,3 +134,21 @@ def running_locust(
             yield process
         finally:
             process.kill()
+
+
+def post(url: str, form: Mapping[str, Any]) -> Any:
+    """The JSON answer of Locust's page to a POST, once somebody listens."""
+    return get(url, urllib.parse.urlencode(form).encode())
+
+
+def get(url: str, body: bytes | None = None) -> Any:
+    """The JSON answer of Locust's page, once somebody listens."""
+    request = urllib.request.Request(url, body)  # noqa: S310  # our own loopback URL
+    deadline = time.monotonic() + 2 * DEADLINE_S
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=6 * DEADLINE_S) as answer:  # noqa: S310  # the same
+                return json.load(answer)
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from locusting import free_port, run_locust, running_locust
-from serving import StandIn
+from locusting import free_port, get, post, run_locust, running_locust
+from serving import DEADLINE_S, StandIn
 
 SCENARIO = """
 import json
@@ -128,3 +128,25 @@ def test_workers_with_different_targets_are_noticed(
         )
     assert finished.code == 1
     assert "DOUBT: workers have different targets" in finished.said
+
+
+def test_two_runs_from_the_page_are_both_complete(stand_in: StandIn, tmp_path: Path) -> None:
+    """Workers drain at the end of each run of a process, not of the first alone."""
+    port = free_port()
+    page = f"http://127.0.0.1:{port}"
+    arguments = ("--web-port", str(port), "--processes", "2", "--wps-interval", "20ms")
+    environ = {"WPS_CONNECTION_STRING": stand_in.connection_string}
+    seen = 0
+    with running_locust("pubsub.py", *arguments, folder=tmp_path, environ=environ) as process:
+        for _ in range(2):
+            start = {"user_count": 6, "spawn_rate": 6}
+            assert post(f"{page}/swarm", start)["success"]
+            while stand_in.stats()["acks_total"] < seen + 300:
+                assert process.poll() is None
+            assert post(f"{page}/stop", {})["success"]
+            rows = {row["name"]: row for row in get(f"{page}/stats/requests")["stats"]}
+            acks = sum(rows[name]["num_requests"] for name in ("joinGroup", "sendToGroup"))
+            assert seen + acks == stand_in.stats()["acks_total"]
+            seen += acks
+        process.terminate()
+        assert process.wait(DEADLINE_S) == 0

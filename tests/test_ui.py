@@ -1,20 +1,14 @@
 """Locust's page in a real browser: start a run, watch it move, stop it, take the figures home."""
 
 import csv
-import json
 import shutil
 import tempfile
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-from locusting import free_port, running_locust
+from locusting import free_port, post, running_locust
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
@@ -83,19 +77,6 @@ def page(stand_in: StandIn, tmp_path: Path) -> Iterator[str]:
 def wait(browser: webdriver.Chrome) -> WebDriverWait[webdriver.Chrome]:
     """Waits for what the page should soon show."""
     return WebDriverWait(browser, 2 * DEADLINE_S)
-
-
-def post(url: str, body: bytes) -> Any:
-    """The JSON answer to a POST, once somebody listens."""
-    request = urllib.request.Request(url, body)  # noqa: S310  # our own loopback URL
-    deadline = time.monotonic() + 2 * DEADLINE_S
-    while True:
-        try:
-            with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:  # noqa: S310  # the same
-                return json.load(answer)
-        except urllib.error.URLError:
-            if time.monotonic() > deadline:
-                raise
 
 
 def visit(browser: webdriver.Chrome, page: str) -> None:
@@ -188,8 +169,8 @@ def press_link(browser: webdriver.Chrome, label: str) -> None:
 
 def test_the_page_does_not_choose_the_target(page: str, stand_in: StandIn) -> None:
     """A host that is typed into the form would be shown and ignored: the start is refused."""
-    form = urllib.parse.urlencode({"user_count": 1, "spawn_rate": 1, "host": "http://elsewhere"})
-    answer = post(f"{page}swarm", form.encode())
+    form = {"user_count": 1, "spawn_rate": 1, "host": "http://elsewhere"}
+    answer = post(f"{page}swarm", form)
     assert answer["success"] is False
     assert "Host" in answer["message"]
     assert stand_in.stats()["requests"] == {}
