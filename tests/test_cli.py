@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -239,23 +240,92 @@ def test_mistake_is_one_clear_error(arguments: list[str], said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "said", "command"),
     [
-        (["tokens", "--out", "-"], "--count"),
-        (["tokens", "--count", "1"], "--out"),
-        (["tokens", "--count", "0", "--out", "-"], "--count"),
-        (["tokens", "--count", "x", "--out", "-"], "--count"),
-        (["tokens", "--count", "1", "--start", "-1", "--out", "-"], "--start"),
-        (["url", "--connection-string", "x"], "--connection-string"),
-        (["nonsense"], "nonsense"),
+        (["tokens", "--out", "-"], "missing option '--count'", "wpsload tokens"),
+        (["tokens", "--count", "1"], "missing option '--out'", "wpsload tokens"),
+        (["tokens", "--count", "0", "--out", "-"], "at least 1", "wpsload tokens"),
+        (
+            ["tokens", "--count", "x", "--out", "-"],
+            "'--count': 'x' is not a whole",
+            "wpsload tokens",
+        ),
+        (["tokens", "--count", "1", "--start", "-1", "--out", "-"], "--start", "wpsload tokens"),
+        (["url", "--connection-string", "x"], "--connection-string", "wpsload url"),
+        (["serve", "--port", "abc"], "not a whole number from 0 to 65535", "wpsload serve"),
+        (["serve", "--port", "65536"], "not a whole number from 0 to 65535", "wpsload serve"),
+        (["serve", "--ack-delay", "soon"], "'soon' is not a duration", "wpsload serve"),
+        (["serve", "--upstream", "x"], "'echo', 'none'", "wpsload serve"),
+        (["nonsense"], "no such command 'nonsense'", "wpsload"),
+        ([], "missing command", "wpsload"),
     ],
 )
-def test_usage_error_names_the_option(arguments: list[str], said: str) -> None:
-    """What click refuses ends with exit code 2 as well."""
+def test_usage_error_is_one_line_and_a_hint(arguments: list[str], said: str, command: str) -> None:
+    """What click refuses looks like every other mistake, and the hint is a command to try."""
     done = wpsload(*arguments)
 
+    first, hint = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert first.startswith("error: ")
+    assert said in first
+    assert hint == f"hint: {command} --help"
+
+
+def test_the_longest_lifetime_is_told() -> None:
+    """A lifetime that no clock reaches is refused with the longest one."""
+    done = wpsload("url", "--ttl", "99999999999999d")
+
+    assert done.returncode == 2
+    assert re.search(r"^hint: a lifetime is from 1s to \d+d$", done.stderr, re.M)
+
+
+# Output that cannot be written
+
+
+def shell(script: str) -> "subprocess.CompletedProcess[str]":
+    """The finished bash script, in which `wpsload` is ours."""
+    command = f'wpsload() {{ "{sys.executable}" -W error -m wpsload "$@"; }}; set -o pipefail; '
+    return subprocess.run(
+        ["bash", "-c", command + script],
+        env=os.environ | {"WPS_CONNECTION_STRING": TEXT, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+@posix_only
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+@pytest.mark.parametrize("command", ["url", "tokens --count 9999 --out -", "serve", "--help"])
+def test_a_full_disk_is_one_line(command: str) -> None:
+    """Output that cannot be written is an error, said once."""
+    done = shell(f"wpsload {command} >/dev/full")
+
+    assert done.returncode == 1
+    assert done.stderr == "error: cannot write the output: No space left on device\n"
+
+
+@posix_only
+@pytest.mark.parametrize("command", ["url", "serve"])
+def test_a_closed_stdout_is_one_line(command: str) -> None:
+    """Without a standard output the result would be lost silently."""
+    done = shell(f"wpsload {command} >&-")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: standard output is closed\nhint: ")
+
+
+@posix_only
+def test_a_reader_that_has_seen_enough() -> None:
+    """A pipe that is closed early ends the command without a word."""
+    done = shell("wpsload tokens --role webpubsub.sendToGroup --count 9999 --out - | head -1")
+
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", [["url"], ["tokens", "--count", "1", "--out", "-"]])

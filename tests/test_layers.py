@@ -16,12 +16,21 @@ PACKAGE = ROOT / "wpsload"
 LAYERS = {
     0: {"errors", "units", "metrics"},
     1: {
-        *("subprotocol", "session", "tokens", "payload", "histogram", "recorder", "summary"),
+        *(
+            "subprotocol",
+            "session",
+            "signing",
+            "tokens",
+            "payload",
+            "histogram",
+            "recorder",
+            "summary",
+        ),
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {
         *("clock", "dialing", "connection", "target", "options", "pubsub_csv", "preflight"),
-        "interrupt",
+        *("arguments", "interrupt"),
         *("standin.access", "standin.wire", "standin.rest", "standin.server", "standin.command"),
         "standin.embedded",
     },

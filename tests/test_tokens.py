@@ -457,6 +457,7 @@ def test_url_without_token_is_anonymous() -> None:
 @pytest.mark.parametrize(
     ("claims", "user_id", "roles"),
     [
+        ({"sub": ""}, None, ()),
         ({"role": "webpubsub.sendToGroup", "sub": "u"}, "u", ("webpubsub.sendToGroup",)),
         ({"role": ["a", "b"], "exp": NOW_S + 0.5}, None, ("a", "b")),
         (
@@ -758,3 +759,17 @@ def test_whatever_is_minted_is_read_back(
     assert client == again
     assert token is not None
     assert client.url.reveal() == f"{url}?access_token={token.reveal()}"
+
+
+def test_a_short_key_is_not_our_business() -> None:
+    """A key of any length signs without a warning: the service's keys are not ours to judge."""
+    connection = ConnectionString.parse("Endpoint=http://x;AccessKey=short")
+    client = mint(connection, "load", now_s=NOW_S, ttl_s=60)
+    assert client.expires_s == NOW_S + 60
+
+
+@pytest.mark.parametrize("port", ["0" * 5000, "9" * 5000, "80" + "0" * 5000])
+def test_a_port_of_many_digits(port: str) -> None:
+    """Python refuses to read thousands of digits; the port is refused before that."""
+    with pytest.raises(ConfigError, match="Port is not a number"):
+        ConnectionString.parse(f"Endpoint=http://x;AccessKey=k;Port={port}")

@@ -1,5 +1,6 @@
 """The `wpsload` command line. Each command imports what it needs when it runs."""
 
+import errno
 import json
 import os
 import sys
@@ -7,11 +8,12 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from wpsload import __version__
+from wpsload.arguments import WholeNumber
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.standin.command import serve
 
@@ -20,10 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "main"]
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(context_settings=CONTEXT, no_args_is_help=False)
 @click.version_option(__version__, prog_name="wpsload")
 def cli() -> None:
     """Tools around load tests of Azure Web PubSub.
@@ -101,9 +106,7 @@ def url(
 
 
 @cli.command()
-@click.option(
-    "--count", type=click.IntRange(min=1), required=True, metavar="N", help="Number of tokens."
-)
+@click.option("--count", type=WholeNumber(1), required=True, metavar="N", help="Number of tokens.")
 @_TTL
 @_ROLES
 @_GROUPS
@@ -117,7 +120,7 @@ def url(
 @_HUB
 @click.option(
     "--start",
-    type=click.IntRange(min=0),
+    type=WholeNumber(0),
     default=0,
     show_default=True,
     metavar="N",
@@ -241,10 +244,31 @@ def _write_private(path: str, lines: Iterable[str]) -> None:
 
 def main() -> None:
     """Run the command line; a mistake of the user ends in one clear line, not a traceback."""
+    if sys.stdout is None:  # closed by whoever started us
+        _fail("standard output is closed", hint="send it to /dev/null instead", exit_code=1)
     try:
-        cli()
+        # Help and version give an exit code, commands nothing.
+        sys.exit(cli(prog_name="wpsload", standalone_mode=False) or 0)
     except WpsloadError as error:
-        click.echo(f"error: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
-        sys.exit(error.exit_code)
+        _fail(error.message, hint=error.hint, exit_code=error.exit_code)
+    except click.ClickException as error:
+        message = error.format_message().rstrip(".")
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f"{context.command_path} --help" if context else None
+        _fail(message[:1].lower() + message[1:], hint=hint, exit_code=error.exit_code)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        # Files and sockets have their own errors, so this is the output. What it still holds must
+        # not be tried again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            sys.exit(1)  # the reader has seen enough
+        _fail(f"cannot write the output: {error.strerror}", hint=None, exit_code=1)
+
+
+def _fail(message: str, *, hint: str | None, exit_code: int) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)
+    sys.exit(exit_code)

@@ -38,6 +38,7 @@ def test_parse(text: str, fault: Fault) -> None:
         ("cut:every=0", "cannot use every=0"),
         ("cut:every=-1", "cannot use every=-1"),
         ("cut:every=1.5", "cannot use every=1.5"),
+        ("cut:every=" + "9" * 5000, "cannot use every=9999"),
         ("cut:every=1,every=2", "sets every twice"),
         ("refuse-connect:every=1,status=200", "cannot use status=200"),
         ("close:every=1,code=1005", "cannot use code=1005"),

@@ -128,6 +128,7 @@ MINT = "/api/hubs/load/:generateToken"
         ((f"{SEND_ALL}?api-version=2020-01-01", TEXT, b"x"), 400, "api-version"),
         ((f"{SEND_ALL}?filter=userId", TEXT, b"x"), 400, "filter"),
         ((f"{SEND_ALL}?messageTtlSeconds=301", TEXT, b"x"), 400, "messageTtlSeconds"),
+        ((f"{SEND_ALL}?messageTtlSeconds={'9' * 5000}", TEXT, b"x"), 400, "messageTtlSeconds"),
         ((f"{SEND_ALL}?messageTtlSeconds=-1", TEXT, b"x"), 400, "messageTtlSeconds"),
         (("/api/hubs/1/:send", TEXT, b"x"), 400, "hub"),
         (("/api/hubs/load/groups/%20/:send", TEXT, b"x"), 400, "group"),

@@ -20,6 +20,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.frames import Opcode
 from websockets.typing import Subprotocol
 
+from wpsload.signing import sign
 from wpsload.standin.faults import FAULTS
 
 Start = Callable[..., StandIn]
@@ -630,11 +631,47 @@ def test_bad_option_is_exit_code_2(arguments: list[str]) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    "key", [" ", " key", "key ", "k;k", "k\nk", "k\tk", "\udc80", "ü", "-----BEGIN PUBLIC KEY-----"]
+)
+def test_an_access_key_that_cannot_be_used(key: str) -> None:
+    """A key that could not stand in a connection string is refused, and not shown."""
+    result = serve(env=os.environ | {"WPS_SERVE_ACCESS_KEY": key})
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "error: WPS_SERVE_ACCESS_KEY cannot be used as an access key\n"
+        "hint: use letters, digits and signs, no spaces and no semicolon; or unset it\n"
+    )
+
+
+def test_a_short_access_key_is_taken_as_it_is() -> None:
+    """It signs and verifies tokens without a warning on stderr."""
+    with started(WPS_SERVE_ACCESS_KEY="short") as stand_in:
+        token = sign(
+            {"aud": f"{stand_in.endpoint}/client/hubs/load", "exp": 4_000_000_000}, b"short"
+        )
+        url = stand_in.endpoint.replace("http", "ws", 1) + "/client/hubs/load?access_token="
+        with RawClient(url + token) as client:
+            assert client.message()["event"] == "connected"
+        assert stopped(stand_in) == ""
+
+
+@pytest.mark.parametrize("host", ["", " ", "x" * 300, "nowhere.invalid"])
+def test_a_host_that_cannot_be_listened_on(host: str) -> None:
+    """An empty host would mean all of them; others are told, with no warning about anything."""
+    result = serve("--host", host)
+    assert (result.returncode, result.stdout) == (2, "")
+    first, hint = result.stderr.splitlines()
+    assert first.startswith(("error: --host is empty", f"error: cannot listen on {host}"))
+    assert hint.startswith("hint: ")
+
+
 def test_help_lists_the_faults() -> None:
-    """`serve --help` names each fault with its settings."""
+    """`serve --help` names each fault with its settings, and says what is counted."""
     shown = serve("--help").stdout
-    for name in FAULTS:
+    for name, kind in FAULTS.items():
         assert f"{name}:every=N" in shown
+        assert f"N counts: {kind.opportunity}" in shown
     assert "until-stdin" not in shown
 
 
@@ -653,6 +690,13 @@ def test_text_output() -> None:
     assert "/client/hubs/chat" in lines[1]
     assert "/_standin/stats" in lines[2]
     assert result.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only 127.0.0.1 is there")
+def test_any_loopback_address_is_safe() -> None:
+    """The whole of 127.0.0.0/8 is loopback, and no reason for a warning."""
+    result = serve("--host", "127.0.0.2", "--until-stdin-closes", input="")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_other_hosts_are_warned_about() -> None:

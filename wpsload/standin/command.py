@@ -1,44 +1,24 @@
 """The `wpsload serve` command: options in, a connection string out."""
 
 import asyncio
+import ipaddress
 import os
+import re
 import secrets
-import sys
 
 import click
 import orjson
 
+from wpsload.arguments import Duration, WholeNumber
 from wpsload.errors import ConfigError
 from wpsload.standin.faults import FAULTS, parse_fault
 from wpsload.subprotocol import MAX_MESSAGE_BYTES
-from wpsload.units import parse_duration_s
 
-__all__ = ["serve"]
+__all__ = ["ACCESS_KEY_VARIABLE", "serve"]
 
 ACCESS_KEY_VARIABLE = "WPS_SERVE_ACCESS_KEY"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_ACCESS_KEY = re.compile(r"[!-:<-~]+")  # visible ASCII without the semicolon
 _ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # to print, not to bind
-
-
-class _Duration(click.ParamType[float]):
-    """A duration such as 20s, as seconds from `shortest_s` to `longest_s`."""
-
-    name = "duration"
-
-    def __init__(self, shortest_s: float, longest_s: float) -> None:
-        self._shortest_s = shortest_s
-        self._longest_s = longest_s
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        try:
-            duration_s = parse_duration_s(value)
-        except ConfigError as error:
-            self.fail(str(error), param, ctx)
-        if not self._shortest_s <= duration_s <= self._longest_s:
-            self.fail(f"{value} is not between {self._shortest_s:g}s and {self._longest_s:g}s")
-        return duration_s
 
 
 def _list_faults() -> str:
@@ -47,14 +27,46 @@ def _list_faults() -> str:
     for name, kind in FAULTS.items():
         settings = ",".join(f"{key}={'N' if key == 'every' else '...'}" for key in kind.keys)
         lines += [f"  {name}:{settings}", f"      {kind.meaning}"]
+        lines += [f"      N counts: {kind.opportunity}"]
     return "\n".join(lines)
+
+
+def _is_loopback(host: str) -> bool:
+    """True if nobody on another machine can reach what listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _access_key() -> str:
+    """The key to sign with: from the environment, or a new one.
+
+    Raises:
+        ConfigError: if the given one could not stand in a connection string, or cannot sign.
+    """
+    from wpsload.signing import InvalidKey, sign
+
+    given = os.environ.get(ACCESS_KEY_VARIABLE)
+    if not given:
+        return secrets.token_urlsafe(48)
+    try:
+        if _ACCESS_KEY.fullmatch(given):
+            sign({}, given.encode())
+            return given
+    except InvalidKey:
+        pass  # it looks like a key of another kind
+    raise ConfigError(
+        f"{ACCESS_KEY_VARIABLE} cannot be used as an access key",
+        hint="use letters, digits and signs, no spaces and no semicolon; or unset it",
+    )
 
 
 @click.command(epilog=_list_faults())
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=WholeNumber(0, 65535),
     default=0,
     show_default=True,
     help="Port to listen on; 0 takes any free one.",
@@ -75,28 +87,28 @@ def _list_faults() -> str:
 )
 @click.option(
     "--ack-delay",
-    type=_Duration(0, 60),
+    type=Duration(0, 60),
     default="1ms",
     show_default=True,
     help="Wait before each ack. The official sync Python client stalls on instant ones.",
 )
 @click.option(
     "--keep-alive",
-    type=_Duration(0.05, 120),
+    type=Duration(0.05, 120),
     default="20s",
     show_default=True,
     help="Ping interval; a client silent for two of them is dropped.",
 )
 @click.option(
     "--max-message-bytes",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     default=MAX_MESSAGE_BYTES,
     show_default=True,
     help="Largest WebSocket message; a larger one closes its client with 1009.",
 )
 @click.option(
     "--clock-skew",
-    type=_Duration(0, 86400),
+    type=Duration(0, 86400),
     default="300s",
     show_default=True,
     help="How far the times in a token may be off.",
@@ -138,9 +150,9 @@ def serve(
 
     if not is_hub(hub):
         raise ConfigError(f"{hub!r} is not a hub name", hint="use letters, digits and _, max. 128")
-    access_key = os.environ.get(ACCESS_KEY_VARIABLE) or secrets.token_urlsafe(48)
-    if ";" in access_key:
-        raise ConfigError(f"{ACCESS_KEY_VARIABLE} has a semicolon", hint="choose a key without")
+    if not host.strip():
+        raise ConfigError("--host is empty", hint="use 127.0.0.1, or 0.0.0.0 for all addresses")
+    access_key = _access_key()
     settings = server.Settings(
         access_key=access_key,
         clock_skew_s=clock_skew,
@@ -149,13 +161,13 @@ def serve(
         wire=WireSettings(ack_delay_s=ack_delay, keep_alive_s=keep_alive),
         faults=tuple(map(parse_fault, faults)),
     )
-    if host not in _LOOPBACK:
-        click.echo(
-            f"warning: listening on {host}: other machines can connect, without encryption",
-            err=True,
-        )
 
     def announce(bound_port: int) -> None:
+        if not _is_loopback(host):
+            click.echo(
+                f"warning: listening on {host}: other machines can connect, without encryption",
+                err=True,
+            )
         reachable = _ALL_ADDRESSES.get(host, host)
         printed_host = f"[{reachable}]" if ":" in reachable else reachable
         endpoint = f"http://{printed_host}:{bound_port}"
@@ -174,7 +186,6 @@ def serve(
             click.echo(connection_string)
             click.echo(f"clients: {websocket}/client/hubs/{hub}?access_token=...")
             click.echo(f"counts:  {endpoint}/_standin/stats")
-        sys.stdout.flush()
 
     asyncio.run(
         server.serve(

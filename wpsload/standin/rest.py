@@ -194,7 +194,8 @@ def _integer(request: web.Request, name: str, allowed: range) -> int | None:
     text = request.query.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and int(text) in allowed):
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(allowed.stop))
+    if not (is_number and int(text) in allowed):
         raise _bad_request(
             f"{name} is not a whole number from {allowed.start} to {allowed.stop - 1}", target=name
         )

@@ -322,7 +322,7 @@ async def serve(
         site = web.TCPSite(runner, host, port, backlog=LISTEN_BACKLOG)
         try:
             await site.start()
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             raise _cannot_listen(error, host=host, port=port) from error
         with _stop_signals(stopping):
             if until_stdin_closes:
@@ -335,7 +335,7 @@ async def serve(
         await runner.cleanup()
 
 
-def _cannot_listen(error: OSError | OverflowError, *, host: str, port: int) -> ConfigError:
+def _cannot_listen(error: Exception, *, host: str, port: int) -> ConfigError:
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         return ConfigError(f"port {port} is taken", hint="choose another --port, or 0 for any")
     return ConfigError(f"cannot listen on {host}, port {port}", hint="check --host and --port")
