@@ -20,6 +20,7 @@ from serving import DEADLINE_S
 
 from wpsload.errors import ConfigError, ConnectError
 from wpsload.target import (
+    DEFAULT_ROLES,
     ConnectionStringTarget,
     EmbeddedTarget,
     NegotiateTarget,
@@ -28,6 +29,7 @@ from wpsload.target import (
     TargetExhausted,
     TokensFileTarget,
     from_environment,
+    unknown_variables,
 )
 from wpsload.tokens import ConnectionString, Secret, format_line, mint
 
@@ -39,13 +41,13 @@ HOUR_S = 3600
 
 def url(hub: str = "load", **options: Any) -> str:
     """A client URL, valid for an hour."""
-    options = {"now_s": NOW_S, "ttl_s": HOUR_S, **options}
+    options = {"now_s": NOW_S, "ttl_s": HOUR_S, "roles": DEFAULT_ROLES, **options}
     return mint(ConnectionString.parse(TEXT), hub, **options).url.reveal()
 
 
 def tokens_file(folder: Path, count: int, **options: Any) -> str:
     connection = ConnectionString.parse(TEXT)
-    options = {"now_s": NOW_S, "ttl_s": HOUR_S, **options}
+    options = {"now_s": NOW_S, "ttl_s": HOUR_S, "roles": DEFAULT_ROLES, **options}
     clients = [mint(connection, "load", user_id=f"load-{n}", **options) for n in range(count)]
     path = folder / "t.jsonl"
     path.write_text("".join(f"{format_line(client)}\n" for client in clients))
@@ -109,6 +111,49 @@ def test_user_ids_without_negotiate_are_told() -> None:
     assert target.notes == (
         "WPS_NEGOTIATE_USERS is ignored, because it only serves WPS_NEGOTIATE_URL",
     )
+
+
+def test_a_token_without_a_role_is_told(tmp_path: Path) -> None:
+    """A ready token that grants nothing is valid, but its clients would meet only `Forbidden`."""
+    shared = from_environment({"WPS_CLIENT_URL": url(roles=())})
+    path = tokens_file(tmp_path, 2, roles=())
+    file = from_environment({"WPS_TOKENS_FILE": path})
+
+    assert shared.notes == (
+        "the token of WPS_CLIENT_URL holds no role: its clients can neither join groups nor send",
+    )
+    assert file.notes == (
+        f"the token in {path}:1 holds no role: its clients can neither join groups nor send",
+    )
+    assert from_environment({"WPS_CLIENT_URL": url(roles=["webpubsub.sendToGroup.g"])}).notes == ()
+
+
+def test_a_broken_tokens_file_is_left_to_the_check(tmp_path: Path) -> None:
+    """No note is made of lines that cannot be read; `check` names them."""
+    for text in ("", "{oops"):
+        path = tmp_path / "t.jsonl"
+        path.write_text(text)
+        assert from_environment({"WPS_TOKENS_FILE": str(path)}).notes == ()
+
+
+def test_unknown_variables() -> None:
+    """A misspelt variable is found, with the name that was meant if one is near."""
+    environ = {
+        "WPS_GROUPSIZE": "1",
+        "WPS_CONECTION_STRING": "secret",
+        "WPS_XYZ": "",
+        "WPS_HUB": "h",
+        "WPS_GROUP_SIZE": "1",
+        "WPS_SERVE_ACCESS_KEY": "k",
+        "WPS_TEST_TIMEOUT_FACTOR": "2",
+        "PATH": "/bin",
+    }
+
+    assert unknown_variables(environ, ["WPS_GROUP_SIZE", "WPS_INTERVAL"]) == [
+        "WPS_CONECTION_STRING (did you mean WPS_CONNECTION_STRING?)",
+        "WPS_GROUPSIZE (did you mean WPS_GROUP_SIZE?)",
+        "WPS_XYZ",
+    ]
 
 
 @pytest.mark.parametrize(

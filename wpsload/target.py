@@ -15,9 +15,10 @@ n, counted from 0 over all worker processes, has the user id `load-{n}`, unless 
 `WPS_NEGOTIATE_USERS` names the users, one a line.
 """
 
+import difflib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
@@ -44,12 +45,15 @@ __all__ = [
     "TargetExhausted",
     "TokensFileTarget",
     "from_environment",
+    "unknown_variables",
 ]
 
 _DECIDING = ("WPS_CONNECTION_STRING", "WPS_CLIENT_URL", "WPS_NEGOTIATE_URL", "WPS_TOKENS_FILE")
 
 VARIABLES = (*_DECIDING, "WPS_HUB", "WPS_NEGOTIATE_USERS")
 """Every environment variable that this module reads."""
+
+_READ_ELSEWHERE = ("WPS_SERVE_ACCESS_KEY", "WPS_TEST_TIMEOUT_FACTOR")  # wpsload serve · our tests
 
 DEFAULT_ROLES = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")
 """Roles of minted tokens: join and send to any group."""
@@ -74,7 +78,8 @@ class Target(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know about the choice, one line each: ignored variables."""
+        """What the user should know about the choice, one line each: ignored variables, and a ready
+        token that grants nothing."""
 
     def describe(self) -> str:
         """The target and where it came from, in one line without secrets."""
@@ -404,9 +409,11 @@ def from_environment(environ: Mapping[str, str]) -> Target | EmbeddedTarget:
         return ConnectionStringTarget(connection, wanted_hub or DEFAULT_HUB, notes=notes)
     if chosen == "WPS_CLIENT_URL":
         url = tokens.parse_client_url(value, source=chosen)
-        return SharedUrlTarget(url, wanted_hub, notes=notes)
+        return SharedUrlTarget(url, wanted_hub, notes=notes + _role_notes(url, f"of {chosen}"))
     if chosen == "WPS_TOKENS_FILE":
-        return TokensFileTarget(value, _lines(value, chosen), wanted_hub, notes=notes)
+        lines = _lines(value, chosen)
+        notes += _first_role_notes(value, lines)
+        return TokensFileTarget(value, lines, wanted_hub, notes=notes)
     users_file = given.get("WPS_NEGOTIATE_USERS")
     return NegotiateTarget(
         url=Secret(value),
@@ -427,6 +434,40 @@ def _notes(given: Mapping[str, str], chosen: str | None) -> tuple[str, ...]:
     if "WPS_NEGOTIATE_USERS" in given and chosen != "WPS_NEGOTIATE_URL":
         notes.append("WPS_NEGOTIATE_USERS is ignored, because it only serves WPS_NEGOTIATE_URL")
     return tuple(notes)
+
+
+def _role_notes(url: ClientUrl, of_what: str) -> tuple[str, ...]:
+    """Without any role all requests but events are `Forbidden`; simple clients need none."""
+    if url.roles:
+        return ()
+    return (f"the token {of_what} holds no role: its clients can neither join groups nor send",)
+
+
+def _first_role_notes(path: str, lines: Sequence[tuple[int, str]]) -> tuple[str, ...]:
+    """As the first line goes, so do the others; a line that cannot be used is for `check`."""
+    if not lines:
+        return ()
+    number, line = lines[0]
+    try:
+        url = tokens.parse_line(line, source=path)
+    except ConfigError:
+        return ()
+    return _role_notes(url, f"in {path}:{number}")
+
+
+def unknown_variables(environ: Mapping[str, str], known: Iterable[str]) -> list[str]:
+    """Variables of `environ` that look like ours and that nothing reads, sorted.
+
+    `known` are the names of the options; those of this module are known anyway. A name that is
+    close to a known one has it behind it: `WPS_HBU (did you mean WPS_HUB?)`.
+    """
+    names = {*known, *VARIABLES, *_READ_ELSEWHERE}
+    unknown = []
+    for name in sorted(environ):
+        if name.startswith("WPS_") and name not in names:
+            nearest = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.8)
+            unknown.append(f"{name} (did you mean {nearest[0]}?)" if nearest else name)
+    return unknown
 
 
 def _user_id(n: int) -> str:
