@@ -14,8 +14,8 @@ import pytest
 from serving import DEADLINE_S, ROOT
 
 from wpsload.cli import cli, main
+from wpsload.client_url import parse_client_url, parse_line
 from wpsload.target import VARIABLES, EmbeddedTarget, from_environment
-from wpsload.tokens import parse_client_url, parse_line
 
 KEY = "cAnArY0123456789abcdefghijklmnopqrstuvwxyz=="
 TEXT = f"Endpoint=https://x.webpubsub.azure.com;AccessKey={KEY};Version=1.0;"

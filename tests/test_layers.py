@@ -16,16 +16,8 @@ PACKAGE = ROOT / "wpsload"
 LAYERS = {
     0: {"errors", "units", "metrics"},
     1: {
-        *(
-            "subprotocol",
-            "session",
-            "signing",
-            "tokens",
-            "payload",
-            "histogram",
-            "recorder",
-            "summary",
-        ),
+        *("names", "secret", "signing", "subprotocol", "session", "client_url", "tokens"),
+        *("payload", "histogram", "recorder", "summary"),
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {

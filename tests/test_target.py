@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import DEADLINE_S
 
+from wpsload.client_url import format_line
 from wpsload.errors import ConfigError, ConnectError
 from wpsload.target import (
     DEFAULT_ROLES,
@@ -31,7 +32,7 @@ from wpsload.target import (
     from_environment,
     unknown_variables,
 )
-from wpsload.tokens import ConnectionString, Secret, format_line, mint
+from wpsload.tokens import ConnectionString, Secret, mint
 
 KEY = "cAnArY0123456789abcdefghijklmnopqrstuvwxyz=="
 TEXT = f"Endpoint=https://x.webpubsub.azure.com;AccessKey={KEY};Version=1.0;"

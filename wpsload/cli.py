@@ -148,7 +148,7 @@ def tokens(
     The access key is read from WPS_CONNECTION_STRING. A run uses the file
     through WPS_TOKENS_FILE and then needs no key.
     """
-    from wpsload.tokens import format_line
+    from wpsload.client_url import format_line
 
     users = _user_ids(user_id, range(start, start + count))
     lines = map(format_line, _mint(users, hub=hub, ttl=ttl, roles=roles, groups=groups))
@@ -174,13 +174,8 @@ def _mint(
     groups: tuple[str, ...],
 ) -> Iterator["ClientUrl"]:
     """A client URL per user, signed with the key of WPS_CONNECTION_STRING, all of one moment."""
-    from wpsload.tokens import (
-        ConnectionString,
-        mint,
-        validate_group,
-        validate_hub,
-        validate_role,
-    )
+    from wpsload.names import validate_group, validate_hub, validate_role
+    from wpsload.tokens import ConnectionString, mint
     from wpsload.units import parse_duration_s
 
     text = os.environ.get("WPS_CONNECTION_STRING", "")

@@ -25,6 +25,7 @@ from typing import Any, Literal, Never
 import orjson
 
 from wpsload.errors import LocalProtocolError, RemoteProtocolError
+from wpsload.names import is_event, is_group
 
 __all__ = [
     "JSON_V1",
@@ -58,7 +59,6 @@ JSON_V1 = "json.webpubsub.azure.v1"
 MAX_MESSAGE_BYTES = 1024 * 1024
 """Largest message the service accepts, envelope included. Source: protocol reference, 8.1."""
 
-MAX_GROUP_CHARACTERS = 1024
 MAX_TTL_S = 300
 """Longest time a message may wait for a client; 0 is without end. Source: protocol reference, 8.1.
 """
@@ -71,7 +71,6 @@ MAX_METADATA_BYTES = 8 * 1024
 MAX_ACK_ID = 2**64 - 1
 _DIGITS = re.compile(r"[0-9]{1,20}")  # as long as MAX_ACK_ID
 _HTTP_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_EVENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
 
 DataType = Literal["text", "json", "binary", "protobuf"]
 _DATA_TYPES: frozenset[str] = frozenset(("text", "json", "binary", "protobuf"))
@@ -201,11 +200,11 @@ def check_group(group: str) -> str:
     """`group` itself, if the service accepts it as a group name.
 
     Raises:
-        LocalProtocolError: if it is blank or longer than 1,024 characters.
+        LocalProtocolError: if it is blank, longer than 1,024 characters or no valid text.
 
     Source: protocol reference, 1.3.
     """
-    if not group.strip() or len(group) > MAX_GROUP_CHARACTERS:
+    if not is_group(group):
         raise LocalProtocolError(
             f"{group[:40]!r} is not a group name",
             hint="use 1 to 1,024 characters, not all of them spaces",
@@ -481,7 +480,7 @@ def _decode_no_echo(message: dict[str, Any]) -> bool:
 
 def _decode_event_name(message: dict[str, Any]) -> str:
     event = _text_field(message, "event")
-    if not _EVENT_NAME.fullmatch(event):
+    if not is_event(event):
         raise RemoteProtocolError("`event` is not an event name")
     return event
 

@@ -28,8 +28,9 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from wpsload import tokens
+from wpsload import client_url, tokens
 from wpsload.errors import ConfigError, ConnectError
+from wpsload.names import validate_hub
 from wpsload.tokens import DEFAULT_HUB, ClientUrl, ConnectionString, Secret
 
 __all__ = [
@@ -197,7 +198,7 @@ class SharedUrlTarget:
 
     def check(self, users: int, *, now_s: float, needed_until_s: float | None = None) -> None:
         """Refuse a URL that is expired, expires during the run or is for another hub."""
-        tokens.check(
+        client_url.check(
             self.url,
             source="WPS_CLIENT_URL",
             now_s=now_s,
@@ -278,7 +279,7 @@ class NegotiateTarget:
                 hint=error.hint or 'it has to answer GET ?id={user} with {"url": "wss://…"}',
             ) from error
         source = f"the answer of {self.host}"
-        tokens.check(url, source=source, now_s=now_s, hub=self.wanted_hub)
+        client_url.check(url, source=source, now_s=now_s, hub=self.wanted_hub)
 
     def _ask(self, user_id: str) -> ClientUrl:
         # Exceptions of requests quote the URL, and its query may hold a key: never chain them.
@@ -299,7 +300,7 @@ class NegotiateTarget:
         if url is None:
             raise _negotiate_error("negotiate endpoint answered without a url", status=200)
         try:
-            return tokens.parse_client_url(url, source="the answer")
+            return client_url.parse_client_url(url, source="the answer")
         except ConfigError as error:
             raise _negotiate_error(
                 "negotiate endpoint answered with an unusable url",
@@ -340,7 +341,7 @@ class TokensFileTarget:
             raise TargetExhausted("no token left for this user", phase="token")
         number, line = self.lines[n]
         try:
-            return tokens.parse_line(line, source=f"{self.path}:{number}")
+            return client_url.parse_line(line, source=f"{self.path}:{number}")
         except ConfigError as error:
             raise ConnectError("unusable line in the tokens file", phase="token") from error
 
@@ -354,8 +355,8 @@ class TokensFileTarget:
             )
         for number, line in self.lines[:users]:
             source = f"{self.path}:{number}"
-            tokens.check(
-                tokens.parse_line(line, source=source),
+            client_url.check(
+                client_url.parse_line(line, source=source),
                 source=source,
                 now_s=now_s,
                 needed_until_s=needed_until_s,
@@ -398,7 +399,7 @@ def from_environment(environ: Mapping[str, str]) -> Target | EmbeddedTarget:
     given = {name: environ[name].strip() for name in VARIABLES if environ.get(name, "").strip()}
     wanted_hub = given.get("WPS_HUB")
     if wanted_hub is not None:
-        tokens.validate_hub(wanted_hub, source="WPS_HUB")
+        validate_hub(wanted_hub, source="WPS_HUB")
     chosen = next((name for name in _DECIDING if name in given), None)
     notes = _notes(given, chosen)
     if chosen is None:
@@ -408,7 +409,7 @@ def from_environment(environ: Mapping[str, str]) -> Target | EmbeddedTarget:
         connection = ConnectionString.parse(value, source=chosen)
         return ConnectionStringTarget(connection, wanted_hub or DEFAULT_HUB, notes=notes)
     if chosen == "WPS_CLIENT_URL":
-        url = tokens.parse_client_url(value, source=chosen)
+        url = client_url.parse_client_url(value, source=chosen)
         return SharedUrlTarget(url, wanted_hub, notes=notes + _role_notes(url, f"of {chosen}"))
     if chosen == "WPS_TOKENS_FILE":
         lines = _lines(value, chosen)
@@ -449,7 +450,7 @@ def _first_role_notes(path: str, lines: Sequence[tuple[int, str]]) -> tuple[str,
         return ()
     number, line = lines[0]
     try:
-        url = tokens.parse_line(line, source=path)
+        url = client_url.parse_line(line, source=path)
     except ConfigError:
         return ()
     return _role_notes(url, f"in {path}:{number}")

@@ -5,7 +5,7 @@ from typing import Any
 import jwt
 import pytest
 
-from wpsload.standin.access import AccessDenied, ClientClaims, Gate, InvalidClaim, is_hub
+from wpsload.standin.access import AccessDenied, ClientClaims, Gate, InvalidClaim, bearer
 
 KEY = b"k" * 40
 FAR_FUTURE = 4_000_000_000
@@ -116,18 +116,16 @@ def test_the_key_is_not_in_the_representation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "is_good"),
+    ("authorization", "token"),
     [
-        ("load", True),
-        ("A`,.[]_9", True),
-        ("a" * 128, True),
-        ("a" * 129, False),
-        ("1a", False),
-        ("", False),
-        ("a-b", False),
-        ("a\n", False),
+        ("Bearer t", "t"),
+        ("bearer  t ", "t"),
+        ("Bearer ", None),
+        ("Bearer", None),
+        ("Basic t", None),
+        ("", None),
     ],
 )
-def test_hub_names(name: str, is_good: bool) -> None:
-    """Hub names as the SDKs allow them."""
-    assert is_good == is_hub(name)
+def test_bearer(authorization: str, token: str | None) -> None:
+    """The scheme ignores case; another one holds no token."""
+    assert token == bearer(authorization)

@@ -3,22 +3,16 @@
 Source: protocol reference, sections 2.1 and 2.2.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from wpsload.errors import LocalProtocolError, WpsloadError
+from wpsload.errors import WpsloadError
+from wpsload.names import GROUP_CLAIMS, ROLE_CLAIMS, USER_CLAIMS, claim_texts, is_group, is_text
 from wpsload.signing import InvalidToken, sign, verify
-from wpsload.subprotocol import check_group
 
-__all__ = ["AccessDenied", "ClientClaims", "Gate", "InvalidClaim", "is_hub"]
-
-_HUB = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
-_USER_CLAIMS = ("sub", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier")
-_ROLE_CLAIMS = ("role", "http://schemas.microsoft.com/ws/2008/06/identity/claims/role")
-_GROUP_CLAIM = "webpubsub.group"
+__all__ = ["AccessDenied", "ClientClaims", "Gate", "InvalidClaim", "bearer"]
 
 
 class AccessDenied(WpsloadError):
@@ -27,11 +21,6 @@ class AccessDenied(WpsloadError):
 
 class InvalidClaim(WpsloadError):
     """The token is genuine but says something impossible; answered with HTTP 400."""
-
-
-def is_hub(name: str) -> bool:
-    """True if `name` is a hub name. Source: protocol reference, 1.3."""
-    return _HUB.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +32,10 @@ class ClientClaims:
     groups: tuple[str, ...] = ()
 
 
-def _strings(claims: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
-    """The values of the first claim of `names` that is there; one may come without its array."""
-    for name in names:
-        value = claims.get(name)
-        if isinstance(value, str):
-            return (value,)
-        if isinstance(value, list) and all(isinstance(each, str) for each in value):
-            return tuple(value)
-        if value is not None:
-            raise InvalidClaim(f"claim {name} is neither a string nor a list of strings")
-    return ()
+def bearer(authorization: str) -> str | None:
+    """The token of an `Authorization` header; None if it has another scheme, or is empty."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +61,16 @@ class Gate:
         audience = claims.get("aud")
         if not isinstance(audience, str) or audience.lower() not in map(str.lower, audiences):
             raise AccessDenied(f"token has another audience than {audiences[0]}")
-        user_ids = _strings(claims, _USER_CLAIMS)
-        groups = _strings(claims, (_GROUP_CLAIM,))
         try:
-            for text in (*user_ids, *groups):
-                text.encode()  # half a surrogate pair is JSON, but no text that can be sent on
-            for group in groups:
-                check_group(group)
-        except (LocalProtocolError, UnicodeEncodeError) as error:
-            raise InvalidClaim("token has an invalid user id or group name") from error
+            user_ids = claim_texts(claims, USER_CLAIMS)
+            roles = claim_texts(claims, ROLE_CLAIMS)
+            groups = claim_texts(claims, GROUP_CLAIMS)
+        except ValueError as error:
+            raise InvalidClaim(f"in the token, {error}") from error
+        if not (all(map(is_text, user_ids)) and all(map(is_group, groups))):
+            raise InvalidClaim("token has an invalid user id or group name")
         return ClientClaims(
-            user_id=(user_ids[0] or None) if user_ids else None,
-            roles=_strings(claims, _ROLE_CLAIMS),
-            groups=groups,
+            user_id=(user_ids[0] or None) if user_ids else None, roles=roles, groups=groups
         )
 
     def rest(self, token: str | None, *, url: str) -> None:

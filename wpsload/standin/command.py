@@ -144,8 +144,8 @@ def serve(
     It prints a connection string that official SDKs and wpsload accept, and runs until it is
     interrupted. The access key is new at each start; set WPS_SERVE_ACCESS_KEY to keep one.
     """
+    from wpsload.names import is_hub
     from wpsload.standin import server
-    from wpsload.standin.access import is_hub
     from wpsload.standin.wire import WireSettings
 
     if not is_hub(hub):

@@ -15,7 +15,8 @@ import orjson
 from aiohttp import web
 
 from wpsload.errors import LocalProtocolError, WpsloadError
-from wpsload.standin.access import AccessDenied, Gate, is_hub
+from wpsload.names import is_hub
+from wpsload.standin.access import AccessDenied, Gate, bearer
 from wpsload.standin.hub import Hub, Output
 from wpsload.subprotocol import DataType, check_group, check_metadata
 
@@ -145,7 +146,8 @@ class RestApi:
     def _admit(self, request: web.Request, path: str, hub: str) -> None:
         """Check what all operations on a hub have in common."""
         _check_version(request)
-        self._gate.rest(_bearer(request), url=f"http://{request.host}{path}")
+        token = bearer(request.headers.get("Authorization", ""))
+        self._gate.rest(token, url=f"http://{request.host}{path}")
         if not is_hub(hub):
             raise _bad_request("invalid hub name", target="hub")
 
@@ -182,11 +184,6 @@ def _check_version(request: web.Request) -> None:
     version = request.query.get("api-version")
     if version is not None and version not in API_VERSIONS:
         raise _bad_request("unsupported api-version", target="api-version")
-
-
-def _bearer(request: web.Request) -> str | None:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _integer(request: web.Request, name: str, allowed: range) -> int | None:

@@ -7,34 +7,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["GroupRule", "Permissions", "compile_pattern"]
+from wpsload.names import compile_pattern
 
-MAX_PATTERN_CHARACTERS = 1024
-MAX_STARS = 5
+__all__ = ["GroupRule", "Permissions"]
+
 MAX_PATTERNS = 10
 MAX_LITERALS = 1000
 """Patterns and literal groups that count for one action; the rest are ignored.
 Source: protocol reference, 2.3."""
-
-_TOKEN = re.compile(r"\\[\\*?]|\*\*|\*|\?|[^\\]", re.DOTALL)
-_WILDCARDS = {"**": ".*", "*": r"[^.]*", "?": r"[^.]"}
-
-
-def compile_pattern(pattern: str) -> re.Pattern[str] | None:
-    r"""The groups that `pattern` means; None if the service would not accept it.
-
-    `?` is one character and `*` any number of them, both without `.`; `**` is any number of any
-    characters; a backslash makes the next `\`, `*` or `?` literal. At most five `*` count as valid.
-    """
-    if not 0 < len(pattern) <= MAX_PATTERN_CHARACTERS:
-        return None
-    tokens = _TOKEN.findall(pattern)
-    if sum(map(len, tokens)) != len(pattern):
-        return None  # a backslash before something that it cannot escape, or at the end
-    if sum(token.count("*") for token in tokens if token[0] == "*") > MAX_STARS:
-        return None
-    parts = (_WILDCARDS.get(token) or re.escape(token[-1]) for token in tokens)
-    return re.compile("".join(parts), re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ import orjson
 from aiohttp import web
 
 from wpsload.errors import ConfigError, LocalProtocolError
-from wpsload.standin.access import AccessDenied, ClientClaims, Gate, InvalidClaim, is_hub
+from wpsload.names import is_hub
+from wpsload.standin.access import AccessDenied, ClientClaims, Gate, InvalidClaim, bearer
 from wpsload.standin.faults import Fault, Faults
 from wpsload.standin.hub import (
     Abort,
@@ -252,8 +253,7 @@ def _client_token(request: web.Request) -> str | None:
     """The query wins over the header. Source: protocol reference, 1.1."""
     if token := request.query.get("access_token"):
         return token
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+    return bearer(request.headers.get("Authorization", ""))
 
 
 def _audiences(request: web.Request, hub: str) -> Sequence[str]:
