@@ -22,9 +22,8 @@ LAYERS = {
     },
     2: {
         *("clock", "dialing", "connection", "target", "options", "pubsub_csv", "preflight"),
-        *("arguments", "interrupt"),
+        *("arguments", "embedded", "interrupt"),
         *("standin.access", "standin.wire", "standin.rest", "standin.server", "standin.command"),
-        "standin.embedded",
     },
     3: {"run", "locust_precision", "web_guard", "distributed", "plugin", "users"},
     4: {"cli", "__main__"},
@@ -101,7 +100,7 @@ def test_the_stand_in_knows_neither_gevent_nor_users() -> None:
             assert not {"users", "plugin", "connection", "session"} & ours(path), name
 
 
-@pytest.mark.parametrize("module", ["wpsload", "wpsload.cli", "wpsload.standin.embedded"])
+@pytest.mark.parametrize("module", ["wpsload", "wpsload.cli", "wpsload.embedded"])
 def test_importing_does_not_load_locust(module: str) -> None:
     """Neither the package nor its command line loads Locust or gevent."""
     code = f"import sys, {module}; print(*sorted({{'locust', 'gevent'}} & sys.modules.keys()))"

@@ -33,7 +33,7 @@ import click
 import gevent
 from flask import jsonify, request
 
-from wpsload import interrupt, locust_precision, preflight, target, web_guard
+from wpsload import embedded, interrupt, locust_precision, preflight, target, web_guard
 from wpsload.clock import unix_s
 from wpsload.distributed import Master, Worker, longest_drain_s
 from wpsload.errors import ConfigError, WpsloadError
@@ -41,7 +41,6 @@ from wpsload.metrics import Sample
 from wpsload.options import Settings, add_options
 from wpsload.pubsub_csv import PubsubCsv
 from wpsload.run import LoadRun
-from wpsload.standin import embedded
 from wpsload.summary import summary_lines
 from wpsload.units import ms, parse_duration_s
 

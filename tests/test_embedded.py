@@ -15,11 +15,11 @@ from serving import DEADLINE_S, ROOT
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from wpsload import embedded
+from wpsload.embedded import EmbeddedStandin, StandinError
 from wpsload.errors import ConfigError
-from wpsload.standin import embedded
-from wpsload.standin.embedded import EmbeddedStandin, StandinError
+from wpsload.secret import Secret
 from wpsload.target import VARIABLES, EmbeddedTarget
-from wpsload.tokens import Secret
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="process groups and signals")
 linux_only = pytest.mark.skipif(
@@ -119,7 +119,7 @@ def test_it_does_not_outlive_its_parent() -> None:
     """A parent that is gone without a word takes the stand-in with it."""
     script = (
         "import os, select\n"
-        "from wpsload.standin import embedded\n"
+        "from wpsload import embedded\n"
         "standin = embedded.start()\n"
         "print(standin.pid, flush=True)\n"
         "input()\n"

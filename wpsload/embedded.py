@@ -16,8 +16,8 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from wpsload.errors import WpsloadError
+from wpsload.secret import Secret
 from wpsload.target import VARIABLES
-from wpsload.tokens import Secret
 
 __all__ = ["EmbeddedStandin", "StandinError", "start"]
 
