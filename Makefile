@@ -17,7 +17,7 @@ demo: $(VENV)/.run  ## Run the main job for 20 s against a local stand-in of the
 		--users 50 --spawn-rate 50 --run-time 20s --csv reports/demo/locust
 
 test: lint types  ## Check style, types, documents and behaviour
-	$(BIN)/pytest tests --ignore=tests/load
+	$(BIN)/pytest tests --ignore=tests/load --numprocesses auto
 	$(BIN)/pytest -p locust.env tests/load  # apart: Locust patches the standard library of its process
 
 lint: $(VENV)/.dev  ## Check style, spelling and generated documents

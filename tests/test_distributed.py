@@ -130,6 +130,12 @@ def test_workers_with_different_targets_are_noticed(
     assert "DOUBT: workers have different targets" in finished.said
 
 
+def workers(page: str) -> list[dict[str, str]]:
+    """What the page knows of the workers."""
+    known: list[dict[str, str]] = get(f"{page}/stats/requests").get("workers", [])
+    return known
+
+
 def test_two_runs_from_the_page_are_both_complete(stand_in: StandIn, tmp_path: Path) -> None:
     """Workers drain at the end of each run of a process, not of the first alone."""
     port = free_port()
@@ -139,6 +145,8 @@ def test_two_runs_from_the_page_are_both_complete(stand_in: StandIn, tmp_path: P
     seen = 0
     with running_locust("pubsub.py", *arguments, folder=tmp_path, environ=environ) as process:
         for _ in range(2):
+            while [one["state"] for one in workers(page)] != ["ready", "ready"]:
+                assert process.poll() is None  # after a stop Locust counts them anew
             start = {"user_count": 6, "spawn_rate": 6}
             assert post(f"{page}/swarm", start)["success"]
             while stand_in.stats()["acks_total"] < seen + 300:
