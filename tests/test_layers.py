@@ -22,7 +22,7 @@ LAYERS = {
     },
     2: {
         *("clock", "dialing", "connection", "target", "options", "pubsub_csv", "preflight"),
-        *("arguments", "embedded", "interrupt"),
+        *("arguments", "embedded", "interrupt", "negotiate"),
         *("standin.access", "standin.wire", "standin.rest", "standin.server", "standin.command"),
     },
     3: {"run", "locust_precision", "web_guard", "distributed", "plugin", "users"},

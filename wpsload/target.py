@@ -16,21 +16,15 @@ n, counted from 0 over all worker processes, has the user id `load-{n}`, unless 
 """
 
 import difflib
-import json
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
-
-import requests
-from requests.adapters import HTTPAdapter
 
 from wpsload import client_url, tokens
 from wpsload.errors import ConfigError, ConnectError
 from wpsload.names import validate_hub
+from wpsload.negotiate import NegotiateEndpoint
 from wpsload.tokens import DEFAULT_HUB, ClientUrl, ConnectionString, Secret
 
 __all__ = [
@@ -62,9 +56,6 @@ DEFAULT_ROLES = ("webpubsub.joinLeaveGroup", "webpubsub.sendToGroup")
 DEFAULT_TTL_S = 3600.0
 """Lifetime of minted tokens in seconds, as in the official SDKs."""
 
-# Greenlets that negotiate at the same moment and still find a kept connection afterwards.
-_NEGOTIATE_POOL = 1000
-
 
 class TargetExhausted(ConnectError):
     """There is no client URL for a user, because the file of tokens or user ids is too short."""
@@ -72,10 +63,6 @@ class TargetExhausted(ConnectError):
 
 class Target(Protocol):
     """A decided target: gives each user its client URL."""
-
-    @property
-    def kind(self) -> str:
-        """`connection-string`, `client-url`, `negotiate`, `tokens-file` or `embedded`."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -139,7 +126,6 @@ class ConnectionStringTarget:
 
     connection: ConnectionString
     hub: str
-    kind: str = "connection-string"
     origin: str = "from WPS_CONNECTION_STRING"
     notes: tuple[str, ...] = ()
 
@@ -177,7 +163,6 @@ class SharedUrlTarget:
 
     url: ClientUrl
     wanted_hub: str | None
-    kind: str = "client-url"
     notes: tuple[str, ...] = ()
 
     def describe(self) -> str:
@@ -207,43 +192,19 @@ class SharedUrlTarget:
         )
 
 
-def _negotiate_session() -> requests.Session:
-    """A session for many users at once: connections are kept, cookies are not."""
-    # At DEBUG urllib3 logs each path with its query, which may hold a function key.
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
-    session = requests.Session()
-    # A cookie that the server set for one user must not travel with the next.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_maxsize=_NEGOTIATE_POOL)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
-
-
 @dataclass(frozen=True, slots=True)
 class NegotiateTarget:
-    """Asks an application server for the client URL of each user, when the user connects.
+    """Asks an application server for the client URL of each user, when the user connects."""
 
-    The answer is a JSON object with a `url`, a JSON string, or the plain URL. `host` is the part
-    of `url` that may be shown. `timeout_s` bounds connecting and each wait for more of the answer.
-    Source: protocol reference, 2.4.
-    """
-
-    url: Secret
-    host: str
+    endpoint: NegotiateEndpoint
     user_ids: tuple[str, ...] | None
     users_file: str | None
     wanted_hub: str | None
-    timeout_s: float = 10.0
-    kind: str = "negotiate"
     notes: tuple[str, ...] = ()
-    _session: requests.Session = field(
-        default_factory=_negotiate_session, repr=False, compare=False
-    )
 
     def describe(self) -> str:
         """The host that is asked; path and query may hold a function key."""
-        return f"client URLs from {self.host} (from WPS_NEGOTIATE_URL)"
+        return f"client URLs from {self.endpoint.host} (from WPS_NEGOTIATE_URL)"
 
     def client_url(
         self,
@@ -254,12 +215,12 @@ class NegotiateTarget:
         roles: Sequence[str] = DEFAULT_ROLES,
         groups: Sequence[str] = (),
     ) -> ClientUrl:
-        """What the server answers for user `n`. Blocks; `timeout_s` bounds each wait."""
+        """What the server answers for user `n`. Blocks, but not for long."""
         if self.user_ids is None:
-            return self._ask(_user_id(n))
+            return self.endpoint.ask(_user_id(n))
         if n >= len(self.user_ids):
             raise TargetExhausted("no user id left for this user", phase="negotiate")
-        return self._ask(self.user_ids[n])
+        return self.endpoint.ask(self.user_ids[n])
 
     def check(self, users: int, *, now_s: float, needed_until_s: float | None = None) -> None:
         """Ask once, for the first user.
@@ -275,38 +236,11 @@ class NegotiateTarget:
             url = self.client_url(0, now_s=now_s)
         except ConnectError as error:
             raise ConfigError(
-                f"{error.outcome}: {self.host} (from WPS_NEGOTIATE_URL)",
+                f"{error.outcome}: {self.endpoint.host} (from WPS_NEGOTIATE_URL)",
                 hint=error.hint or 'it has to answer GET ?id={user} with {"url": "wss://…"}',
             ) from error
-        source = f"the answer of {self.host}"
+        source = f"the answer of {self.endpoint.host}"
         client_url.check(url, source=source, now_s=now_s, hub=self.wanted_hub)
-
-    def _ask(self, user_id: str) -> ClientUrl:
-        # Exceptions of requests quote the URL, and its query may hold a key: never chain them.
-        try:
-            response = self._session.get(
-                self.url.reveal(), params={"id": user_id}, timeout=self.timeout_s
-            )
-        except requests.Timeout:
-            raise _negotiate_error("negotiate endpoint did not answer in time") from None
-        except requests.RequestException:
-            raise _negotiate_error("negotiate endpoint cannot be reached") from None
-        if response.status_code != 200:
-            raise _negotiate_error(
-                f"negotiate endpoint answered HTTP {response.status_code}",
-                status=response.status_code,
-            )
-        url = _url_of_answer(response.content.decode("utf-8", "replace"))
-        if url is None:
-            raise _negotiate_error("negotiate endpoint answered without a url", status=200)
-        try:
-            return client_url.parse_client_url(url, source="the answer")
-        except ConfigError as error:
-            raise _negotiate_error(
-                "negotiate endpoint answered with an unusable url",
-                status=200,
-                hint=f"{error.message}; {error.hint}" if error.hint else error.message,
-            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +254,6 @@ class TokensFileTarget:
     path: str
     lines: Sequence[tuple[int, str]] = field(repr=False)
     wanted_hub: str | None
-    kind: str = "tokens-file"
     notes: tuple[str, ...] = ()
 
     def describe(self) -> str:
@@ -369,7 +302,6 @@ class EmbeddedTarget:
     """No target was named: the caller starts the embedded stand-in, then calls `started`."""
 
     hub: str
-    kind: str = "embedded"
     notes: tuple[str, ...] = ()
 
     def describe(self) -> str:
@@ -386,7 +318,7 @@ class EmbeddedTarget:
             connection_string.reveal(), source="the answer of the stand-in"
         )
         return ConnectionStringTarget(
-            connection, self.hub, kind=self.kind, origin="embedded stand-in", notes=self.notes
+            connection, self.hub, origin="embedded stand-in", notes=self.notes
         )
 
 
@@ -417,8 +349,7 @@ def from_environment(environ: Mapping[str, str]) -> Target | EmbeddedTarget:
         return TokensFileTarget(value, lines, wanted_hub, notes=notes)
     users_file = given.get("WPS_NEGOTIATE_USERS")
     return NegotiateTarget(
-        url=Secret(value),
-        host=_negotiate_host(value),
+        endpoint=NegotiateEndpoint.parse(value, source=chosen),
         user_ids=_user_ids(users_file) if users_file else None,
         users_file=users_file,
         wanted_hub=wanted_hub,
@@ -500,34 +431,3 @@ def _user_ids(path: str) -> tuple[str, ...]:
     if not ids:
         raise ConfigError(f"{path} (from WPS_NEGOTIATE_USERS) names no user", hint="one id a line")
     return ids
-
-
-def _negotiate_host(url: str) -> str:
-    """Host and port of the URL, all of it that may be shown."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or parts.scheme not in ("http", "https"):
-        raise ConfigError(
-            "WPS_NEGOTIATE_URL is not an HTTP URL",
-            hint="it looks like https://app.example.com/negotiate",
-        )
-    return host if port is None else f"{host}:{port}"
-
-
-def _url_of_answer(body: str) -> str | None:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        value = body
-    if isinstance(value, dict):
-        value = value.get("url")
-    return value if isinstance(value, str) and value.strip() else None
-
-
-def _negotiate_error(
-    outcome: str, *, status: int | None = None, hint: str | None = None
-) -> ConnectError:
-    return ConnectError(outcome, phase="negotiate", status=status, hint=hint)
