@@ -25,8 +25,8 @@ __all__ = [
     "command",
     "environment",
     "free_port",
-    "get",
     "post",
+    "read",
     "run_locust",
     "running_locust",
 ]
@@ -138,17 +138,17 @@ def running_locust(
 
 def post(url: str, form: Mapping[str, Any]) -> Any:
     """The JSON answer of Locust's page to a POST, once somebody listens."""
-    return get(url, urllib.parse.urlencode(form).encode())
+    return json.loads(read(url, urllib.parse.urlencode(form).encode()))
 
 
-def get(url: str, body: bytes | None = None) -> Any:
-    """The JSON answer of Locust's page, once somebody listens."""
+def read(url: str, body: bytes | None = None) -> bytes:
+    """The answer of Locust's page, once somebody listens."""
     request = urllib.request.Request(url, body)  # noqa: S310  # our own loopback URL
     deadline = time.monotonic() + 2 * DEADLINE_S
     while True:
         try:
             with urllib.request.urlopen(request, timeout=6 * DEADLINE_S) as answer:  # noqa: S310  # the same
-                return json.load(answer)
+                return bytes(answer.read())
         except urllib.error.URLError:
             if time.monotonic() > deadline:
                 raise

@@ -1,12 +1,13 @@
 """Many processes: every user has its own number and token, and nothing is lost on the way."""
 
+import csv
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from locusting import free_port, get, post, run_locust, running_locust
+from locusting import free_port, post, read, run_locust, running_locust
 from serving import DEADLINE_S, StandIn
 
 SCENARIO = """
@@ -132,7 +133,7 @@ def test_workers_with_different_targets_are_noticed(
 
 def workers(page: str) -> list[dict[str, str]]:
     """What the page knows of the workers."""
-    known: list[dict[str, str]] = get(f"{page}/stats/requests").get("workers", [])
+    known: list[dict[str, str]] = json.loads(read(f"{page}/stats/requests")).get("workers", [])
     return known
 
 
@@ -152,8 +153,8 @@ def test_two_runs_from_the_page_are_both_complete(stand_in: StandIn, tmp_path: P
             while stand_in.stats()["acks_total"] < seen + 300:
                 assert process.poll() is None
             assert post(f"{page}/stop", {})["success"]
-            rows = {row["name"]: row for row in get(f"{page}/stats/requests")["stats"]}
-            acks = sum(rows[name]["num_requests"] for name in ("joinGroup", "sendToGroup"))
+            rows = csv.DictReader(read(f"{page}/stats/requests/csv").decode().splitlines())
+            acks = sum(int(row["Request Count"]) for row in rows if row["Type"] == "ACK")
             assert seen + acks == stand_in.stats()["acks_total"]
             seen += acks
         process.terminate()
