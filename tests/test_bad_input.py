@@ -154,6 +154,17 @@ def test_impossible_numbers(tmp_path: Path, flag: str, value: str) -> None:
     complains(finished, flag)
 
 
+def test_a_misspelt_variable_is_noted(stand_in: StandIn, tmp_path: Path) -> None:
+    """A variable that nothing reads is named, with what may have been meant."""
+    finished = run_locust(
+        "pubsub.py",
+        *("--users", "1", "--run-time", "1s"),
+        folder=tmp_path,
+        environ={"WPS_CONNECTION_STRING": stand_in.connection_string, "WPS_GROUPSIZE": "3"},
+    )
+    assert "note: nothing reads WPS_GROUPSIZE (did you mean WPS_GROUP_SIZE?)" in finished.said
+
+
 def test_a_lone_worker_needs_a_target(tmp_path: Path) -> None:
     """A worker cannot share the stand-in of a process it knows nothing of."""
     finished = attempt(tmp_path, "--worker")

@@ -38,7 +38,7 @@ from wpsload.clock import unix_s
 from wpsload.distributed import Master, Worker, longest_drain_s
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.metrics import Sample
-from wpsload.options import Settings, add_options
+from wpsload.options import OPTIONS, Settings, add_options
 from wpsload.pubsub_csv import PubsubCsv
 from wpsload.run import LoadRun
 from wpsload.summary import summary_lines
@@ -207,7 +207,9 @@ def _prepare_distributed(options: Namespace) -> None:
 
 def _announce(chosen: target.Target) -> None:
     click.echo(f"target: {chosen.describe()}", err=True)
-    for note in chosen.notes:
+    known = [option.variable for option in OPTIONS]
+    unknown = target.unknown_variables(os.environ, known)
+    for note in (*chosen.notes, *(f"nothing reads {name}" for name in unknown)):
         click.echo(f"note: {note}", err=True)
 
 
