@@ -108,6 +108,30 @@ def test_importing_does_not_load_locust(module: str) -> None:
     assert done.stdout.strip() == ""
 
 
+def exported(name: str) -> set[str]:
+    """What a module has in `__all__`, read without importing it."""
+    for node in ast.parse(modules()[name].read_text(encoding="utf-8")).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if any(isinstance(each, ast.Name) and each.id == "__all__" for each in targets):
+            assert isinstance(node, ast.Assign)
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_imported_names_are_exported(name: str) -> None:
+    """What one module takes from another is in the other's `__all__`."""
+    known = modules()
+    missing = set()
+    for node in ast.walk(ast.parse(known[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            other = node.module.removeprefix("wpsload.")
+            if other in known and node.module != other:
+                names = {alias.name for alias in node.names}
+                missing |= {f"{other}.{each}" for each in names - exported(other)}
+    assert not missing
+
+
 @pytest.mark.parametrize("name", sorted(set(modules()) - LOCUST_ALLOWED - {"__main__"}))
 def test_exported_names_exist(name: str) -> None:
     """`__all__` is there, sorted, and true."""

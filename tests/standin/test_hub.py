@@ -1,7 +1,8 @@
 """The hub without a network: who gets what, and what each request is answered."""
 
 import json
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -141,6 +142,46 @@ def test_disconnected_client_gets_nothing_more() -> None:
     world.pubsub("anonymous")
     world.hub.disconnect("anonymous")
     assert world.hub.send_to_all("x", "text") == []
+
+
+def growth_bytes(action: Callable[[int], object], times: int) -> int:
+    """How much memory is left over after doing something `times` times."""
+    action(-1)
+    tracemalloc.start()
+    try:
+        for number in range(times):
+            action(number)
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+def test_groups_that_were_left_are_forgotten() -> None:
+    """A group without members costs nothing, whether its last member left or disconnected."""
+    world = World()
+    world.pubsub("stays")
+
+    def join_and_leave(number: int) -> None:
+        world.ask("stays", "joinGroup", group=f"g{number}")
+        world.ask("stays", "leaveGroup", group=f"g{number}")
+
+    def come_and_go(number: int) -> None:
+        world.pubsub("goes", groups=[f"g{number}"])
+        world.hub.disconnect("goes")
+
+    assert growth_bytes(join_and_leave, 1000) < 50_000
+    assert growth_bytes(come_and_go, 1000) < 50_000
+
+
+def test_users_that_are_gone_are_forgotten() -> None:
+    """A user without connections costs nothing."""
+    world = World()
+
+    def come_and_go(number: int) -> None:
+        world.pubsub("c1", user_id=f"u{number}")
+        world.hub.disconnect("c1")
+
+    assert growth_bytes(come_and_go, 1000) < 50_000
 
 
 # Requests of PubSub clients
