@@ -22,3 +22,11 @@ def start_stand_in() -> Iterator[Callable[..., StandIn]]:
 def stand_in(request: pytest.FixtureRequest, start_stand_in: Callable[..., StandIn]) -> StandIn:
     """A running stand-in; parametrize indirectly with a list of arguments to start it otherwise."""
     return start_stand_in(*getattr(request, "param", ()))
+
+
+@pytest.fixture(scope="session")
+def shared_stand_in() -> Iterator[StandIn]:
+    """One stand-in with default settings, for tests that do not look at its counts: starting a
+    process takes longer than most of them."""
+    with running() as stand_in:
+        yield stand_in

@@ -35,12 +35,24 @@ AWKWARD = "a b ü%2F+?#&=:"
 `%2F` in a path as it is."""
 
 
-@pytest.fixture
-def service(stand_in: StandIn) -> Iterator[WebPubSubServiceClient]:
+def service_of(stand_in: StandIn) -> WebPubSubServiceClient:
     """The official server SDK, given nothing but the connection string."""
-    with WebPubSubServiceClient.from_connection_string(
+    return WebPubSubServiceClient.from_connection_string(
         stand_in.connection_string, hub=stand_in.hub, retry_total=0
-    ) as client:
+    )
+
+
+@pytest.fixture
+def service(shared_stand_in: StandIn) -> Iterator[WebPubSubServiceClient]:
+    """The official server SDK for a stand-in whose counts nobody looks at."""
+    with service_of(shared_stand_in) as client:
+        yield client
+
+
+@pytest.fixture
+def own_service(stand_in: StandIn) -> Iterator[WebPubSubServiceClient]:
+    """The official server SDK for a stand-in that serves this test alone."""
+    with service_of(stand_in) as client:
         yield client
 
 
@@ -141,9 +153,11 @@ def test_missing_role_is_forbidden(service: WebPubSubServiceClient, what: str) -
     assert failure.value.error_detail.name == "Forbidden"
 
 
-def test_duplicate_ack_id_is_a_success(stand_in: StandIn, service: WebPubSubServiceClient) -> None:
+def test_duplicate_ack_id_is_a_success(
+    stand_in: StandIn, own_service: WebPubSubServiceClient
+) -> None:
     """The official client takes the `Duplicate` ack as done, and nothing is sent twice."""
-    url = url_for(service, roles=["webpubsub.sendToGroup"], groups=["g"])
+    url = url_for(own_service, roles=["webpubsub.sendToGroup"], groups=["g"])
     with official_client(url) as (client, inbox):
         for _ in range(2):
             client.send_to_group("g", "once", WebPubSubDataType.TEXT, ack_id=7)
@@ -233,9 +247,9 @@ def test_filter_is_refused_rather_than_ignored(service: WebPubSubServiceClient) 
     assert failure.value.status_code == 400
 
 
-def test_wrong_key_is_unauthorized(stand_in: StandIn) -> None:
+def test_wrong_key_is_unauthorized(shared_stand_in: StandIn) -> None:
     """The server SDK with another key gets 401."""
-    other = stand_in.connection_string.replace(stand_in.access_key, "x" * 40)
+    other = shared_stand_in.connection_string.replace(shared_stand_in.access_key, "x" * 40)
     with (
         WebPubSubServiceClient.from_connection_string(other, hub="load") as service,
         pytest.raises(ClientAuthenticationError),
@@ -253,10 +267,10 @@ def test_simple_client_of_the_server_sdk(service: WebPubSubServiceClient) -> Non
 
 
 def test_ledger_agrees_with_the_official_client(
-    stand_in: StandIn, service: WebPubSubServiceClient
+    stand_in: StandIn, own_service: WebPubSubServiceClient
 ) -> None:
     """After a clean run the ledger has exactly what the official client was told."""
-    url = url_for(service, roles=["webpubsub.sendToGroup"], groups=["g"])
+    url = url_for(own_service, roles=["webpubsub.sendToGroup"], groups=["g"])
     with official_client(url) as (client, inbox):
         for number in range(20):
             client.send_to_group("g", {"n": number}, WebPubSubDataType.JSON)

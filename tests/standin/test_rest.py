@@ -57,9 +57,9 @@ def test_path_decoding(segment: str, decoded: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_health(stand_in: StandIn, method: str) -> None:
+def test_health(shared_stand_in: StandIn, method: str) -> None:
     """Health needs no token and tells the supported versions."""
-    status, headers, body = stand_in.request(method, "/api/health?api-version=2024-12-01")
+    status, headers, body = shared_stand_in.request(method, "/api/health?api-version=2024-12-01")
     assert (status, body) == (200, b"")
     assert headers["api-supported-versions"] == ", ".join(API_VERSIONS)
 
@@ -92,28 +92,30 @@ def test_hubs_are_apart(stand_in: StandIn) -> None:
     assert stand_in.stats()["server_messages"] == 0
 
 
-def test_json_text_is_passed_on_as_it_was_written(stand_in: StandIn) -> None:
+def test_json_text_is_passed_on_as_it_was_written(shared_stand_in: StandIn) -> None:
     """A JSON body keeps its spacing and its digits on the way to clients."""
     body = b'{ "big": 12345678901234567890123, "n": 1.0e0 }'
-    with RawClient(stand_in.client_url(), subprotocols=None) as client:
-        assert call(stand_in, SEND_ALL, headers={"Content-Type": "application/json"}, body=body)
+    with RawClient(shared_stand_in.client_url(), subprotocols=None) as client:
+        assert call(
+            shared_stand_in, SEND_ALL, headers={"Content-Type": "application/json"}, body=body
+        )
         assert body.decode() == client.payload()
 
 
-def test_metadata_headers(stand_in: StandIn) -> None:
+def test_metadata_headers(shared_stand_in: StandIn) -> None:
     """Headers with the prefix, in any case, become metadata of each kind of send."""
     headers = TEXT | {"X-WebPubSub-Metadata-Trace": "1", "x-webpubsub-metadata-b": "x y"}
-    with RawClient(stand_in.client_url(user_id="u", groups=["g"])) as client:
+    with RawClient(shared_stand_in.client_url(user_id="u", groups=["g"])) as client:
         connection_id = client.message()["connectionId"]
         for path in ("", "groups/g/", "users/u/", f"connections/{connection_id}/"):
-            assert call(stand_in, f"/api/hubs/load/{path}:send", headers=headers)[0] == 202
+            assert call(shared_stand_in, f"/api/hubs/load/{path}:send", headers=headers)[0] == 202
             assert client.message()["metadata"] == {"Trace": "1", "b": "x y"}
 
 
-def test_no_content_type_is_binary(stand_in: StandIn) -> None:
+def test_no_content_type_is_binary(shared_stand_in: StandIn) -> None:
     """A body without a type arrives as a binary frame."""
-    with RawClient(stand_in.client_url(), subprotocols=None) as client:
-        assert call(stand_in, SEND_ALL, headers={}, body=b"\xff")[0] == 202
+    with RawClient(shared_stand_in.client_url(), subprotocols=None) as client:
+        assert call(shared_stand_in, SEND_ALL, headers={}, body=b"\xff")[0] == 202
         assert client.payload() == b"\xff"
 
 
@@ -148,45 +150,48 @@ MINT = "/api/hubs/load/:generateToken"
     ],
 )
 def test_errors(
-    stand_in: StandIn, request_: tuple[str, dict[str, str], bytes], status: int, error_target: str
+    shared_stand_in: StandIn,
+    request_: tuple[str, dict[str, str], bytes],
+    status: int,
+    error_target: str,
 ) -> None:
     """A request that cannot be served gets the documented error body and header."""
     target, headers, body = request_
-    seen, answer, error = call(stand_in, target, headers=headers, body=body)
+    seen, answer, error = call(shared_stand_in, target, headers=headers, body=body)
     assert (status, error_target) == (seen, error["target"])
     assert {"code", "message", "target", "details", "inner"} == error.keys()
     assert answer["x-ms-error-code"] == error["code"]
     assert "api-supported-versions" in answer
 
 
-def test_unknown_length_is_refused(stand_in: StandIn) -> None:
+def test_unknown_length_is_refused(shared_stand_in: StandIn) -> None:
     """A chunked body, whose length is not known beforehand, gets 400."""
     headers = TEXT | {"Transfer-Encoding": "chunked"}
-    assert call(stand_in, SEND_ALL, headers=headers, body=b"1\r\nx\r\n0\r\n\r\n")[0] == 400
+    assert call(shared_stand_in, SEND_ALL, headers=headers, body=b"1\r\nx\r\n0\r\n\r\n")[0] == 400
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer x", "Basic eDp5"])
-def test_unauthorized(stand_in: StandIn, authorization: str | None) -> None:
+def test_unauthorized(shared_stand_in: StandIn, authorization: str | None) -> None:
     """Without a valid bearer token there is 401, a challenge and the error body."""
     headers = TEXT | ({"Authorization": authorization} if authorization else {})
-    status, answer, body = stand_in.request("POST", SEND_ALL, headers=headers, body=b"x")
+    status, answer, body = shared_stand_in.request("POST", SEND_ALL, headers=headers, body=b"x")
     assert status == 401
     assert answer["www-authenticate"] == "Bearer"
     assert json.loads(body)["code"] == answer["x-ms-error-code"] == "Unauthorized"
 
 
-def test_generated_token_opens_a_connection(stand_in: StandIn) -> None:
+def test_generated_token_opens_a_connection(shared_stand_in: StandIn) -> None:
     """`:generateToken` gives a client token with the user, roles, groups and lifetime asked for."""
     target = (
         "/api/hubs/load/:generateToken?userId=u&role=webpubsub.sendToGroup.g&role=other&group=g"
         "&minutesToExpire=5&clientType=default"
     )
-    status, _, answer = call(stand_in, target, body=b"")
+    status, _, answer = call(shared_stand_in, target, body=b"")
     assert status == 200
     claims = jwt.decode(answer["token"], options={"verify_signature": False})
     assert claims["exp"] - claims["nbf"] == 300
     assert claims["role"] == ["webpubsub.sendToGroup.g", "other"]
-    url = stand_in.client_url().partition("?")[0]
+    url = shared_stand_in.client_url().partition("?")[0]
     with RawClient(f"{url}?access_token={answer['token']}") as client:
         assert client.message()["userId"] == "u"
         client.send({"type": "sendToGroup", "group": "g", "data": 1})
