@@ -35,7 +35,6 @@ __all__ = [
     "EmbeddedTarget",
     "NegotiateTarget",
     "SharedUrlTarget",
-    "Slice",
     "Target",
     "TargetExhausted",
     "TokensFileTarget",
@@ -72,19 +71,11 @@ class Target(Protocol):
     def describe(self) -> str:
         """The target and where it came from, in one line without secrets."""
 
-    def client_url(
-        self,
-        n: int,
-        *,
-        now_s: float,
-        ttl_s: float = DEFAULT_TTL_S,
-        roles: Sequence[str] = DEFAULT_ROLES,
-        groups: Sequence[str] = (),
-    ) -> ClientUrl:
+    def client_url(self, n: int, *, now_s: float, ttl_s: float = DEFAULT_TTL_S) -> ClientUrl:
         """The client URL of user number `n`, which is unique over the whole distributed run.
 
-        `now_s` is in unix seconds. Lifetime, roles and groups apply where tokens are minted;
-        a ready URL has its own.
+        `now_s` is in unix seconds. `ttl_s`, in seconds, applies where tokens are minted; a ready
+        URL has its own lifetime.
 
         Raises:
             ConnectError: if there is none for this user; `outcome` is the text to count it under.
@@ -101,26 +92,6 @@ class Target(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """The users of one worker of a distributed run: every `count`-th, from `index` on.
-
-    Worker `index` is 0 to `count` - 1. Strided slices stay disjoint whatever number of users each
-    worker is given.
-    """
-
-    index: int
-    count: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < self.count:
-            raise ValueError(f"slice {self.index} of {self.count}")
-
-    def global_number(self, local_n: int) -> int:
-        """The number of this worker's user `local_n`, unique over the whole run."""
-        return self.index + local_n * self.count
-
-
-@dataclass(frozen=True, slots=True)
 class ConnectionStringTarget:
     """Mints a token per user."""
 
@@ -133,15 +104,7 @@ class ConnectionStringTarget:
         """Endpoint and hub."""
         return f"{self.connection.endpoint} hub {self.hub} ({self.origin})"
 
-    def client_url(
-        self,
-        n: int,
-        *,
-        now_s: float,
-        ttl_s: float = DEFAULT_TTL_S,
-        roles: Sequence[str] = DEFAULT_ROLES,
-        groups: Sequence[str] = (),
-    ) -> ClientUrl:
+    def client_url(self, n: int, *, now_s: float, ttl_s: float = DEFAULT_TTL_S) -> ClientUrl:
         """A fresh client URL for user id `load-{n}`."""
         return tokens.mint(
             self.connection,
@@ -149,8 +112,7 @@ class ConnectionStringTarget:
             now_s=now_s,
             ttl_s=ttl_s,
             user_id=_user_id(n),
-            roles=roles,
-            groups=groups,
+            roles=DEFAULT_ROLES,
         )
 
     def check(self, users: int, *, now_s: float, needed_until_s: float | None = None) -> None:
@@ -169,15 +131,7 @@ class SharedUrlTarget:
         """The URL without its token."""
         return f"{self.url.redacted} (from WPS_CLIENT_URL)"
 
-    def client_url(
-        self,
-        n: int,
-        *,
-        now_s: float,
-        ttl_s: float = DEFAULT_TTL_S,
-        roles: Sequence[str] = DEFAULT_ROLES,
-        groups: Sequence[str] = (),
-    ) -> ClientUrl:
+    def client_url(self, n: int, *, now_s: float, ttl_s: float = DEFAULT_TTL_S) -> ClientUrl:
         """The one URL, whoever asks."""
         return self.url
 
@@ -206,15 +160,7 @@ class NegotiateTarget:
         """The host that is asked; path and query may hold a function key."""
         return f"client URLs from {self.endpoint.host} (from WPS_NEGOTIATE_URL)"
 
-    def client_url(
-        self,
-        n: int,
-        *,
-        now_s: float,
-        ttl_s: float = DEFAULT_TTL_S,
-        roles: Sequence[str] = DEFAULT_ROLES,
-        groups: Sequence[str] = (),
-    ) -> ClientUrl:
+    def client_url(self, n: int, *, now_s: float, ttl_s: float = DEFAULT_TTL_S) -> ClientUrl:
         """What the server answers for user `n`. Blocks, but not for long."""
         if self.user_ids is None:
             return self.endpoint.ask(_user_id(n))
@@ -260,15 +206,7 @@ class TokensFileTarget:
         """The file, and how many tokens it holds."""
         return f"{_counted(len(self.lines), 'token')} of {self.path} (from WPS_TOKENS_FILE)"
 
-    def client_url(
-        self,
-        n: int,
-        *,
-        now_s: float,
-        ttl_s: float = DEFAULT_TTL_S,
-        roles: Sequence[str] = DEFAULT_ROLES,
-        groups: Sequence[str] = (),
-    ) -> ClientUrl:
+    def client_url(self, n: int, *, now_s: float, ttl_s: float = DEFAULT_TTL_S) -> ClientUrl:
         """The URL of line `n`."""
         if n >= len(self.lines):
             raise TargetExhausted("no token left for this user", phase="token")
