@@ -21,7 +21,16 @@ LAYERS = {
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {
-        *("clock", "dialing", "connection", "target", "options", "pubsub_csv", "preflight"),
+        *(
+            "clock",
+            "dialing",
+            "connection",
+            "target",
+            "options",
+            "pubsub_csv",
+            "preflight",
+            "preparation",
+        ),
         *("arguments", "embedded", "interrupt", "negotiate"),
         *("standin.access", "standin.wire", "standin.rest", "standin.server", "standin.command"),
     },
