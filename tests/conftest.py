@@ -4,7 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import HealthCheck, settings
 from serving import StandIn, running
+
+# Properties are about values. How long one takes on a busy machine says nothing about them.
+settings.register_profile("values", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("values")
 
 
 @pytest.fixture

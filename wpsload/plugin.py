@@ -141,7 +141,7 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
     )
     if web_ui is not None:
         web_guard.install(web_ui, bind_host=web_ui.host)
-        for user_class in environment.user_classes:
+        for user_class in _our_users(environment):
             user_class.host = user_class.host or _preparation.shown_target
         web_ui.app.before_request(lambda: _refuse_bad_start(environment))
     if isinstance(runner, WorkerRunner):
@@ -153,8 +153,14 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
         gevent.spawn(_write_seconds, _preparation.csv, run, environment)
 
 
-def _check_host(host: str | None) -> None:
-    if host not in (None, "", _preparation.shown_target):
+def _our_users(environment: Environment) -> list[Any]:
+    """The user classes that are clients of Web PubSub; a locustfile may have others too."""
+    return [one for one in environment.user_classes if hasattr(one, "subprotocol")]
+
+
+def _check_host(environment: Environment, host: str | None) -> None:
+    is_all_ours = len(_our_users(environment)) == len(environment.user_classes)
+    if is_all_ours and host not in (None, "", _preparation.shown_target):
         raise ConfigError(
             "the field Host does not choose the target",
             hint="set WPS_CONNECTION_STRING or its like before Locust starts",
@@ -168,7 +174,7 @@ def _refuse_bad_start(environment: Environment) -> Any:
     users = request.form.get("user_count", "")
     run_time = request.form.get("run_time")
     try:
-        _check_host(request.form.get("host"))
+        _check_host(environment, request.form.get("host"))
         Settings.read({**vars(environment.parsed_options), **request.form})
         if users.isdigit():  # Locust refuses what is no number
             run_time_s = parse_duration_s(run_time) if run_time else None
