@@ -16,7 +16,7 @@ PACKAGE = ROOT / "wpsload"
 LAYERS = {
     0: {"errors", "units", "metrics"},
     1: {
-        *("names", "secret", "signing", "subprotocol", "session", "client_url", "tokens"),
+        *("names", "secret", "signing", "frames", "subprotocol", "session", "client_url", "tokens"),
         *("payload", "histogram", "recorder", "summary"),
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },

@@ -37,7 +37,7 @@ from wpsload.standin.hub import (
 from wpsload.standin.ledger import Ledger, bump
 from wpsload.standin.rest import MAX_BODY_BYTES, RestApi
 from wpsload.standin.roles import Permissions
-from wpsload.standin.wire import MaskCheck, Wire, WireSettings, data_frame
+from wpsload.standin.wire import Wire, WireSettings, data_frame
 from wpsload.subprotocol import JSON_V1, MAX_MESSAGE_BYTES, check_group
 
 __all__ = ["Settings", "StandIn", "serve"]
@@ -50,10 +50,6 @@ STOP_TIMEOUT_S = 1.5
 
 REST_TIMEOUT_S = 0.2
 """After that, wait for REST requests under way."""
-
-READ_AHEAD_FACTOR = 4
-"""A message up to this many times the limit is read to its end, so that the client can be told
-1009 in an orderly way; past it aiohttp hangs up, and the client may see only a reset."""
 
 UNSPOKEN = (
     "json.reliable.webpubsub.azure.v1",
@@ -155,7 +151,6 @@ class StandIn:
             autoclose=False,
             autoping=False,
             compress=False,
-            max_msg_size=self._settings.max_message_bytes * READ_AHEAD_FACTOR,
         )
         handshake = websocket.can_prepare(request)
         if not handshake.ok:
@@ -174,16 +169,13 @@ class StandIn:
             return self._refuse(400, error.message)
         if admission.is_simple:
             self._explain_unspoken(request)
-        if isinstance(request.transport, asyncio.Transport):
-            MaskCheck.install(request.transport)
         await websocket.prepare(request)
         if isinstance(request.transport, asyncio.Transport):  # None if the client is gone already
-            await self._serve_client(websocket, request.transport, self._hub(hub), admission)
+            await self._serve_client(request.transport, self._hub(hub), admission)
         return websocket
 
     async def _serve_client(
         self,
-        websocket: web.WebSocketResponse,
         transport: asyncio.Transport,
         hub: Hub,
         admission: Admission,
@@ -192,8 +184,9 @@ class StandIn:
         wire = Wire(
             connection_id,
             is_simple=admission.is_simple,
-            websocket=websocket,
             transport=transport,
+            handshake=transport.get_protocol(),
+            max_message_bytes=self._settings.max_message_bytes,
             hub=hub,
             ledger=self.ledger,
             settings=self._settings.wire,

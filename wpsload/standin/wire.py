@@ -1,9 +1,7 @@
-"""One client's WebSocket as the stand-in sees it: writing, ack delay, keep-alive and closing.
+"""One client's WebSocket as the stand-in sees it: frames, ack delay, keep-alive and closing.
 
-Reading is aiohttp's, behind `MaskCheck`, because aiohttp's reader also takes frames that a client
-must not send: unmasked ones. Writing goes to the transport directly: aiohttp's send is a coroutine
-that may wait, and then the moment of counting would no longer be the moment of writing. Here both
-are one step, for a fan-out to thousands too, which makes the ledger exact.
+aiohttp answers the handshake; from then on the transport is ours. Writing and counting are one
+step, for a fan-out to thousands too, which makes the ledger exact.
 
 The service handles the messages of one connection one at a time, in order. So while an ack waits
 for its delay, all later frames to the same connection queue behind it; other connections do not
@@ -17,12 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from aiohttp import WebSocketError, WSMsgType, web
-
+from wpsload import frames
 from wpsload.standin.hub import Hub, Output, farewell
 from wpsload.standin.ledger import Kind, Ledger, bump
 
-__all__ = ["MaskCheck", "Wire", "WireSettings", "data_frame", "frame"]
+__all__ = ["Wire", "WireSettings", "data_frame"]
 
 MAX_BACKLOG_MESSAGES = 1000
 MAX_BACKLOG_BYTES = 16 * 1024 * 1024
@@ -36,11 +33,6 @@ SILENT_INTERVALS = 2
 """Keep-alive intervals without a sign of life after which a client is gone.
 Source: protocol reference, section 13, row 12."""
 
-_INVALID_FRAME = bytes((0x80 | 0x3, 0x80, 0, 0, 0, 0))
-"""A masked, empty frame with an opcode that is reserved, which every reader refuses with 1002."""
-
-_TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x2, 0x8, 0x9, 0xA
-
 
 @dataclass(frozen=True, slots=True)
 class WireSettings:
@@ -50,87 +42,9 @@ class WireSettings:
     keep_alive_s: float = 20.0
 
 
-def frame(opcode: int, payload: bytes) -> bytes:
-    """One whole, unmasked, uncompressed WebSocket frame. Source: RFC 6455, 5.2."""
-    size = len(payload)
-    if size < 126:
-        return bytes((0x80 | opcode, size)) + payload
-    if size < 65536:
-        return bytes((0x80 | opcode, 126)) + size.to_bytes(2) + payload
-    return bytes((0x80 | opcode, 127)) + size.to_bytes(8) + payload
-
-
 def data_frame(payload: bytes, *, is_text: bool) -> bytes:
     """A frame with a message."""
-    return frame(_TEXT if is_text else _BINARY, payload)
-
-
-class MaskCheck(asyncio.Protocol):
-    """Stands between a transport and aiohttp's protocol, and lets masked frames pass.
-
-    At the first frame without a mask aiohttp gets an invalid frame instead, and nothing more: so
-    the frames before it are still handled, then the connection is closed with 1002. What a client
-    sends before it has the answer to its handshake, which RFC 6455 forbids, is not looked at if
-    aiohttp has read it already.
-
-    Source: RFC 6455, 5.1 and 5.2.
-    """
-
-    def __init__(self, inner: asyncio.Protocol) -> None:
-        self._inner = inner
-        self._rest_bytes = 0  # of a frame that passes and has not arrived to its end
-        self._held = b""  # the beginning of a header
-        self._is_refused = False
-
-    @classmethod
-    def install(cls, transport: asyncio.Transport) -> None:
-        """Put a check in front of whatever reads from `transport`."""
-        inner = transport.get_protocol()
-        if isinstance(inner, asyncio.Protocol):
-            transport.set_protocol(cls(inner))
-
-    def data_received(self, data: bytes) -> None:
-        """Pass on what has a mask; the beginning of a header waits for the rest of it."""
-        if self._is_refused:
-            return
-        if self._held:
-            data, self._held = self._held + data, b""
-        size = len(data)
-        start = self._rest_bytes  # of the next frame
-        while start + 2 <= size:
-            if not data[start + 1] & 0x80:
-                self._is_refused = True
-                self._inner.data_received(data[:start] + _INVALID_FRAME)
-                return
-            payload_bytes = data[start + 1] & 0x7F
-            header_end = start + 2
-            if payload_bytes >= 126:
-                header_end += 2 if payload_bytes == 126 else 8
-                if header_end > size:
-                    break
-                payload_bytes = int.from_bytes(data[start + 2 : header_end])
-            start = header_end + 4 + payload_bytes
-        self._rest_bytes = max(0, start - size)
-        if start < size:
-            data, self._held = data[:start], data[start:]
-        if data:
-            self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        """As aiohttp wants it."""
-        return self._inner.eof_received()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Tell aiohttp."""
-        self._inner.connection_lost(error)
-
-    def pause_writing(self) -> None:
-        """Tell aiohttp."""
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Tell aiohttp."""
-        self._inner.resume_writing()
+    return frames.encode(frames.TEXT if is_text else frames.BINARY, payload)
 
 
 class _Queued(NamedTuple):
@@ -142,16 +56,20 @@ class _Queued(NamedTuple):
     enter: Callable[[], None]
 
 
-class Wire:
-    """The connection of one client, from its `connected` frame to its close."""
+class Wire(asyncio.Protocol):
+    """The connection of one client, from its `connected` frame to its close.
+
+    `handshake` is the protocol that has read from `transport` until now; it is told of the end.
+    """
 
     def __init__(
         self,
         connection_id: str,
         *,
         is_simple: bool,
-        websocket: web.WebSocketResponse,
         transport: asyncio.Transport,
+        handshake: asyncio.BaseProtocol,
+        max_message_bytes: int,
         hub: Hub,
         ledger: Ledger,
         settings: WireSettings,
@@ -160,14 +78,16 @@ class Wire:
     ) -> None:
         self.id = connection_id
         self._is_simple = is_simple
-        self._websocket = websocket
         self._transport = transport
+        self._handshake = handshake
+        self._reader = frames.FrameReader(is_peer_client=True, max_message_bytes=max_message_bytes)
         self._hub = hub
         self._ledger = ledger
         self._settings = settings
         self._perform = perform
         self._ended = ended
         self._loop = asyncio.get_running_loop()
+        self._lost: asyncio.Future[None] = self._loop.create_future()
         self._is_over = False
         self._queue: deque[_Queued] = deque()  # empty, or an ack that waits and what is behind it
         self._queue_timer: asyncio.TimerHandle | None = None
@@ -178,48 +98,51 @@ class Wire:
         self._keep_alive_timer = self._loop.call_later(settings.keep_alive_s, self._keep_alive)
 
     async def serve(self) -> None:
-        """Read until the connection is over."""
+        """Take over the transport, until the connection is over."""
+        self._transport.set_protocol(self)
         try:
-            while await self._read_one():
-                pass
+            await self._lost
         finally:
-            self._finish(1006)
-            if self._close_timer is not None:
-                self._close_timer.cancel()
-            # Also stops aiohttp from adding a second close frame when the handler returns.
-            self._transport.close()
+            self._transport.close()  # if this server is what ends
 
-    async def _read_one(self) -> bool:
-        message = await self._websocket.receive()
+    def data_received(self, data: bytes) -> None:
+        """Handle what `data` completes; called by the event loop."""
         self._silent_intervals = 0
-        match message.type:
-            case WSMsgType.TEXT:
-                self._received(message.data.encode(), is_text=True)
-            case WSMsgType.BINARY:
-                self._received(message.data, is_text=False)
-            case WSMsgType.PING:
-                if self._can_write:
-                    self._transport.write(frame(_PONG, message.data))
-            case WSMsgType.PONG:
-                pass
-            case WSMsgType.CLOSE:
-                self._answer_close(message.data or 1005)
-                return False
-            case _:
-                # The TCP connection ended, or aiohttp closed it for a frame that breaks RFC 6455.
-                if isinstance(message.data, WebSocketError):
-                    self._finish(message.data.code)
-                return False
-        return True
+        for opcode, payload in self._reader.feed(data):
+            match opcode:
+                case frames.TEXT | frames.BINARY:
+                    if not self._is_over:
+                        is_text = opcode == frames.TEXT
+                        self._perform(self._hub.receive(self.id, payload, is_text=is_text))
+                case frames.PING:
+                    if self._can_write:
+                        self._transport.write(frames.encode(frames.PONG, payload))
+                case frames.CLOSE:
+                    code, _ = frames.read_close(payload)
+                    self._answer_close(code)
+                    self._transport.close()
+                    return
+        if (error := self._reader.error) is not None:
+            self._refuse(error)
+
+    def _refuse(self, error: frames.FrameError) -> None:
+        """Close for what breaks RFC 6455; a PubSub client that does speak it is told why."""
+        is_told = not self._is_simple and error.close_code != frames.PROTOCOL_ERROR
+        message = farewell(str(error), is_simple=False) if is_told else None
+        self.close(error.close_code, str(error), message)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The TCP connection is gone; called by the event loop."""
+        self._finish(1006)
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self._handshake.connection_lost(error)
+        if not self._lost.done():
+            self._lost.set_result(None)
 
     @property
     def _can_write(self) -> bool:
-        # `closed` turns true when aiohttp itself is about to send a close frame.
-        return not (self._is_over or self._websocket.closed or self._transport.is_closing())
-
-    def _received(self, payload: bytes, *, is_text: bool) -> None:
-        if not self._is_over:
-            self._perform(self._hub.receive(self.id, payload, is_text=is_text))
+        return not (self._is_over or self._transport.is_closing())
 
     def write(self, data: bytes, kind: Kind, payload_bytes: int) -> bool:
         """Take over one whole frame; True if it was written at once, for the caller to count.
@@ -262,7 +185,7 @@ class Wire:
         if message is not None:
             self._transport.write(data_frame(message, is_text=True))
             self._ledger.bytes_out += len(message)
-        self._transport.write(frame(_CLOSE, code.to_bytes(2) + reason.encode()))
+        self._transport.write(frames.encode(frames.CLOSE, frames.close_payload(code, reason)))
         self._finish(code)
         self._close_timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
@@ -281,8 +204,8 @@ class Wire:
             return
         self._write_queued(len(self._queue))
         if self._can_write:
-            answer = 1000 if code == 1005 else code
-            self._transport.write(frame(_CLOSE, answer.to_bytes(2)))
+            answer = 1000 if code == frames.NO_STATUS else code
+            self._transport.write(frames.encode(frames.CLOSE, frames.close_payload(answer)))
             self._finish(code)
 
     def _finish(self, code: int) -> None:
@@ -316,12 +239,12 @@ class Wire:
         """Write the first `count` frames of the queue at once."""
         if not count or not self._can_write:
             return
-        frames: list[bytes] = []
+        pieces: list[bytes] = []
         for _ in range(count):
             queued = self._queue.popleft()
-            frames.append(queued.data)
+            pieces.append(queued.data)
             queued.enter()
-        data = b"".join(frames)
+        data = b"".join(pieces)
         self._transport.write(data)
         self._note_backlog(len(data), messages=count)
 
@@ -345,7 +268,7 @@ class Wire:
             self.abort()
             return
         if self._can_write:
-            self._transport.write(frame(_PING, b""))
+            self._transport.write(frames.encode(frames.PING, b""))
         self._keep_alive_timer = self._loop.call_later(
             self._settings.keep_alive_s, self._keep_alive
         )

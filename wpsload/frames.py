@@ -1,0 +1,251 @@
+"""WebSocket frames, both roles, without I/O: bytes in, messages out, and back. RFC 6455.
+
+`encode` gives the bytes of one frame. A `FrameReader` takes what the transport read, in any pieces,
+and gives whole messages and control frames. It holds at most one message within its limit and the
+frame that is under way; what breaks the protocol ends it, with the close code that answers it.
+Extensions are never negotiated here, so their bits are refused.
+"""
+
+__all__ = [
+    "BINARY",
+    "CLOSE",
+    "NO_STATUS",
+    "PING",
+    "PONG",
+    "PROTOCOL_ERROR",
+    "TEXT",
+    "FrameError",
+    "FrameReader",
+    "Message",
+    "close_payload",
+    "encode",
+    "masked",
+    "read_close",
+]
+
+# Opcodes. Plain integers: they are compared once for every frame. Source: RFC 6455, 5.2.
+_CONTINUATION = 0
+TEXT = 1
+BINARY = 2
+CLOSE = 8
+PING = 9
+PONG = 10
+_DATA_OPCODES = frozenset((_CONTINUATION, TEXT, BINARY))
+_CONTROL_OPCODES = frozenset((CLOSE, PING, PONG))
+
+Message = tuple[int, bytes]
+"""The opcode and the whole payload of a message or of a control frame."""
+
+NO_STATUS = 1005
+"""What `read_close` gives for a close frame without a code. Source: RFC 6455, 7.1.5."""
+
+PROTOCOL_ERROR = 1002
+_NOT_UTF8 = 1007
+_TOO_BIG = 1009
+# Codes that a close frame may carry. Source: RFC 6455, 7.4.2, and the registry it founded.
+_CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015)))
+_PRIVATE_CLOSE_CODES = range(3000, 5000)
+
+_LONGEST_CONTROL_BYTES = 125
+_XOR_TABLES = tuple(bytes(value ^ key for value in range(256)) for key in range(256))
+_ONE_NUMBER_BYTES = 1024  # longer payloads are masked faster by table than as one number
+
+
+def encode(opcode: int, payload: bytes, *, mask_key: bytes | None = None) -> bytes:
+    """The bytes of one whole frame; masked, as clients must, with the four bytes of `mask_key`.
+
+    Source: RFC 6455, 5.2 and 5.3.
+    """
+    size = len(payload)
+    mask_bit = 0 if mask_key is None else 0x80
+    if size < 126:
+        header = bytes((0x80 | opcode, mask_bit | size))
+    elif size < 65536:
+        header = bytes((0x80 | opcode, mask_bit | 126)) + size.to_bytes(2, "big")
+    else:
+        header = bytes((0x80 | opcode, mask_bit | 127)) + size.to_bytes(8, "big")
+    if mask_key is None:
+        return header + payload
+    return header + mask_key + masked(payload, mask_key)
+
+
+def masked(payload: bytes, key: bytes) -> bytes:
+    """`payload` masked with the four bytes of `key`, or unmasked: it is the same. RFC 6455, 5.3."""
+    size = len(payload)
+    if size > _ONE_NUMBER_BYTES:
+        result = bytearray(payload)
+        for offset in range(4):
+            result[offset::4] = result[offset::4].translate(_XOR_TABLES[key[offset]])
+        return bytes(result)
+    keys = (key * (size // 4 + 1))[:size]
+    number = int.from_bytes(payload, "little") ^ int.from_bytes(keys, "little")
+    return number.to_bytes(size, "little")
+
+
+def close_payload(code: int, reason: str = "") -> bytes:
+    """The payload of a close frame; a reason that is too long for it is cut.
+
+    Source: RFC 6455, 5.5.1.
+    """
+    text = reason.encode()[: _LONGEST_CONTROL_BYTES - 2].decode(errors="ignore")
+    return code.to_bytes(2, "big") + text.encode()
+
+
+def read_close(payload: bytes) -> tuple[int, str]:
+    """Code and reason of a close frame that a `FrameReader` gave; 1005 if it has no code."""
+    if not payload:
+        return NO_STATUS, ""
+    return int.from_bytes(payload[:2], "big"), payload[2:].decode()
+
+
+class FrameError(Exception):
+    """The peer broke RFC 6455; `close_code` is how to answer."""
+
+    def __init__(self, message: str, close_code: int = PROTOCOL_ERROR) -> None:
+        super().__init__(message)
+        self.close_code = close_code
+
+
+class FrameReader:
+    """Reads the frames of one peer.
+
+    Args:
+        is_peer_client: frames of a client must be masked, those of a server must not.
+        max_message_bytes: largest message, assembled; a larger one is an error with code 1009
+            as soon as its header is in.
+
+    `error` is None until the peer breaks the protocol; after that nothing more is read.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_chunks_bytes",
+        "_fragments",
+        "_fragments_bytes",
+        "_is_peer_client",
+        "_max_message_bytes",
+        "_needed_bytes",
+        "_opcode",
+        "error",
+    )
+
+    def __init__(self, *, is_peer_client: bool, max_message_bytes: int) -> None:
+        self._is_peer_client = is_peer_client
+        self._max_message_bytes = max_message_bytes
+        self._chunks: list[bytes] = []  # of the frame that is under way
+        self._chunks_bytes = 0
+        self._needed_bytes = 0  # of that frame, as far as is known
+        self._opcode = _CONTINUATION  # of the message that is under way
+        self._fragments: list[bytes] = []
+        self._fragments_bytes = 0
+        self.error: FrameError | None = None
+
+    def feed(self, data: bytes) -> list[Message]:
+        """What `data` completes, in order. What comes before an error is still given."""
+        if self.error is not None:
+            return []
+        if self._chunks:
+            self._chunks.append(data)
+            self._chunks_bytes += len(data)
+            if self._chunks_bytes < self._needed_bytes:
+                return []
+            data = b"".join(self._chunks)
+            self._chunks.clear()
+        messages: list[Message] = []
+        try:
+            rest = self._read(data, messages)
+        except FrameError as error:
+            self.error = error
+            self._fragments.clear()
+            return messages
+        if rest < len(data):
+            self._chunks.append(data[rest:])
+            self._chunks_bytes = len(data) - rest
+        return messages
+
+    def _read(self, data: bytes, messages: list[Message]) -> int:
+        """Read whole frames of `data` into `messages`; where the first incomplete one starts."""
+        start, end = 0, len(data)
+        is_masked = self._is_peer_client
+        while True:
+            head_end = start + 2
+            if head_end > end:
+                self._needed_bytes = 2
+                return start
+            first, second = data[start], data[start + 1]
+            if (second > 0x7F) is not is_masked:
+                raise FrameError("unmasked frame" if is_masked else "masked frame")
+            size = second & 0x7F
+            if size > _LONGEST_CONTROL_BYTES:
+                head_end += 2 if size == 126 else 8
+                if head_end > end:
+                    self._needed_bytes = head_end - start
+                    return start
+                size = int.from_bytes(data[start + 2 : head_end], "big")
+            self._check(first, size)
+            payload_start = head_end + 4 if is_masked else head_end
+            payload_end = payload_start + size
+            if payload_end > end:
+                self._needed_bytes = payload_end - start
+                return start
+            payload = data[payload_start:payload_end]
+            if is_masked:
+                payload = masked(payload, data[head_end:payload_start])
+            start = payload_end
+            self._take(first, payload, messages)
+
+    def _check(self, first: int, size: int) -> None:
+        """Refuse a frame by its head alone, before its payload is waited for."""
+        opcode = first & 0x0F
+        if first & 0x70:
+            raise FrameError("extension bits, but no extension")
+        if opcode in _CONTROL_OPCODES:
+            if size > _LONGEST_CONTROL_BYTES or first < 0x80:
+                raise FrameError("control frame that is long or fragmented")
+            return
+        if opcode not in _DATA_OPCODES:
+            raise FrameError("unknown opcode")
+        if (opcode == _CONTINUATION) is not (self._opcode != _CONTINUATION):
+            raise FrameError("fragment out of its message")
+        if self._fragments_bytes + size > self._max_message_bytes:
+            raise FrameError("message too big", _TOO_BIG)
+
+    def _take(self, first: int, payload: bytes, messages: list[Message]) -> None:
+        """A whole frame: a control frame, a message, or a part of one."""
+        opcode = first & 0x0F
+        if opcode in _CONTROL_OPCODES:
+            if opcode == CLOSE:
+                _check_close(payload)
+            messages.append((opcode, payload))
+            return
+        if first < 0x80:  # more of this message is to come
+            self._opcode = opcode or self._opcode
+            self._fragments.append(payload)
+            self._fragments_bytes += len(payload)
+            return
+        if opcode == _CONTINUATION:
+            self._fragments.append(payload)
+            payload = b"".join(self._fragments)
+            opcode, self._opcode = self._opcode, _CONTINUATION
+            self._fragments.clear()
+            self._fragments_bytes = 0
+        if opcode == TEXT and not payload.isascii():
+            _check_text(payload)
+        messages.append((opcode, payload))
+
+
+def _check_text(payload: bytes) -> None:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        raise FrameError("text that is not UTF-8", _NOT_UTF8) from None
+
+
+def _check_close(payload: bytes) -> None:
+    """Source: RFC 6455, 5.5.1 and 7.4."""
+    if not payload:
+        return
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1 or not (code in _CLOSE_CODES or code in _PRIVATE_CLOSE_CODES):
+        raise FrameError("close frame with an invalid code")
+    _check_text(payload[2:])
