@@ -91,6 +91,7 @@ class Wire(asyncio.Protocol):
         self._is_over = False
         self._queue: deque[_Queued] = deque()  # empty, or an ack that waits and what is behind it
         self._queue_timer: asyncio.TimerHandle | None = None
+        self._outgoing: list[bytes] = []  # of this turn of the event loop
         self._written_bytes = 0
         self._unsent_ends: deque[int] = deque()
         self._silent_intervals = 0
@@ -116,7 +117,7 @@ class Wire(asyncio.Protocol):
                         self._perform(self._hub.receive(self.id, payload, is_text=is_text))
                 case frames.PING:
                     if self._can_write:
-                        self._transport.write(frames.encode(frames.PONG, payload))
+                        self._send(frames.encode(frames.PONG, payload))
                 case frames.CLOSE:
                     code, _ = frames.read_close(payload)
                     self._answer_close(code)
@@ -155,8 +156,7 @@ class Wire(asyncio.Protocol):
         if self._queue:
             self._queue.append(_Queued(0, data, partial(self._ledger.wrote, kind, payload_bytes)))
             return False
-        self._transport.write(data)
-        self._note_backlog(len(data), messages=1)
+        self._send(data)
         return True
 
     def queue_ack(self, payload: bytes, name: str) -> None:
@@ -166,9 +166,8 @@ class Wire(asyncio.Protocol):
         data = data_frame(payload, is_text=True)
         delay_s = self._settings.ack_delay_s
         if not delay_s:
-            self._transport.write(data)
+            self._send(data)
             self._ledger.wrote_ack(name, len(payload))
-            self._note_backlog(len(data), messages=1)
             return
         enter = partial(self._ledger.wrote_ack, name, len(payload))
         self._queue.append(_Queued(self._loop.time() + delay_s, data, enter))
@@ -183,10 +182,11 @@ class Wire(asyncio.Protocol):
         if not self._can_write:
             return  # they were too many for a slow client
         if message is not None:
-            self._transport.write(data_frame(message, is_text=True))
+            self._send(data_frame(message, is_text=True))
             self._ledger.bytes_out += len(message)
-        self._transport.write(frames.encode(frames.CLOSE, frames.close_payload(code, reason)))
+        self._send(frames.encode(frames.CLOSE, frames.close_payload(code, reason)))
         self._finish(code)
+        self._flush()
         self._close_timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
     def go_away(self) -> None:
@@ -196,6 +196,7 @@ class Wire(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the TCP connection without a close frame."""
+        self._flush()
         self._finish(1006)
         self._transport.abort()
 
@@ -205,8 +206,9 @@ class Wire(asyncio.Protocol):
         self._write_queued(len(self._queue))
         if self._can_write:
             answer = 1000 if code == frames.NO_STATUS else code
-            self._transport.write(frames.encode(frames.CLOSE, frames.close_payload(answer)))
+            self._send(frames.encode(frames.CLOSE, frames.close_payload(answer)))
             self._finish(code)
+            self._flush()
 
     def _finish(self, code: int) -> None:
         """From here on nothing is written or counted."""
@@ -239,23 +241,34 @@ class Wire(asyncio.Protocol):
         """Write the first `count` frames of the queue at once."""
         if not count or not self._can_write:
             return
-        pieces: list[bytes] = []
         for _ in range(count):
             queued = self._queue.popleft()
-            pieces.append(queued.data)
+            self._send(queued.data)
             queued.enter()
-        data = b"".join(pieces)
-        self._transport.write(data)
-        self._note_backlog(len(data), messages=count)
+        self._flush()
 
-    def _note_backlog(self, written_bytes: int, *, messages: int) -> None:
+    def _send(self, data: bytes) -> None:
+        """Write with everything else of this turn of the event loop: one system call for all."""
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(data)
+
+    def _flush(self) -> None:
+        if self._outgoing:
+            outgoing, self._outgoing = self._outgoing, []
+            self._transport.write(b"".join(outgoing))
+            self._note_backlog(outgoing)
+
+    def _note_backlog(self, written: list[bytes]) -> None:
         """Close a client for which too much is waiting."""
-        self._written_bytes += written_bytes
         waiting_bytes = self._transport.get_write_buffer_size()
         if not waiting_bytes:
+            self._written_bytes = 0
             self._unsent_ends.clear()
             return
-        self._unsent_ends.extend([self._written_bytes] * messages)
+        for data in written:
+            self._written_bytes += len(data)
+            self._unsent_ends.append(self._written_bytes)
         sent_bytes = self._written_bytes - waiting_bytes
         while self._unsent_ends and self._unsent_ends[0] <= sent_bytes:
             self._unsent_ends.popleft()
@@ -268,7 +281,7 @@ class Wire(asyncio.Protocol):
             self.abort()
             return
         if self._can_write:
-            self._transport.write(frames.encode(frames.PING, b""))
+            self._send(frames.encode(frames.PING, b""))
         self._keep_alive_timer = self._loop.call_later(
             self._settings.keep_alive_s, self._keep_alive
         )
