@@ -40,11 +40,11 @@ _writing: dict[stats.StatsCSVFileWriter, Any] = {}  # files, and the greenlet th
 def install() -> None:
     """Replace what rounds too much, in this process. Doing it again changes nothing."""
     stats.bucket_response_time = bucket_response_time  # type: ignore[assignment]  # says int
-    stats.StatsCSV._percentile_fields = _percentile_fields  # type: ignore[method-assign]
-    stats.StatsEntry.to_dict = _to_dict  # type: ignore[method-assign]
-    stats.StatsEntry.to_string = _to_string  # type: ignore[method-assign]
-    stats.StatsEntry.percentile = _percentile  # type: ignore[method-assign]
-    stats.StatsCSVFileWriter.stats_writer = _write_files  # type: ignore[method-assign]
+    stats.StatsCSV._percentile_fields = _percentile_fields  # type: ignore[method-assign]  # on purpose
+    stats.StatsEntry.to_dict = _to_dict  # type: ignore[method-assign]  # on purpose
+    stats.StatsEntry.to_string = _to_string  # type: ignore[method-assign]  # on purpose
+    stats.StatsEntry.percentile = _percentile  # type: ignore[method-assign]  # on purpose
+    stats.StatsCSVFileWriter.stats_writer = _write_files  # type: ignore[method-assign]  # on purpose
 
 
 def bucket_response_time(response_time: float) -> float:

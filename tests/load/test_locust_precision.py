@@ -48,7 +48,7 @@ def entry_of(*times_ms: float) -> StatsEntry:
     requests = RequestStats()
     for time_ms in times_ms:
         # Locust annotates int and takes floats: a time in ms is one.
-        requests.log_request("ACK", "sendToGroup", time_ms, 0)  # type: ignore[arg-type]
+        requests.log_request("ACK", "sendToGroup", time_ms, 0)  # type: ignore[arg-type]  # see above
     return requests.get("sendToGroup", "ACK")
 
 

@@ -163,7 +163,7 @@ def test_rebound_name_is_refused(page: Page, host: str) -> None:
     assert page.get("/stats/requests", Host=host) == 403
 
 
-@pytest.mark.parametrize("bind_host", ["", "0.0.0.0", "10.0.0.1", "load.example"])  # noqa: S104
+@pytest.mark.parametrize("bind_host", ["", "0.0.0.0", "10.0.0.1", "load.example"])  # noqa: S104  # a value
 def test_any_name_is_fine_beyond_loopback(serve: Callable[..., Page], bind_host: str) -> None:
     """Whoever listens to the network is reached by names we cannot know; pages stay apart."""
     page = serve(bind_host=bind_host)

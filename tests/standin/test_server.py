@@ -700,7 +700,7 @@ def test_any_loopback_address_is_safe() -> None:
 
 def test_other_hosts_are_warned_about() -> None:
     """Listening beyond loopback is allowed, said aloud, and the printed address can be used."""
-    result = serve("--host", "0.0.0.0", "--until-stdin-closes", input="")  # noqa: S104
+    result = serve("--host", "0.0.0.0", "--until-stdin-closes", input="")  # noqa: S104  # ends at once
     assert result.returncode == 0
     assert "warning: listening on 0.0.0.0" in result.stderr
     assert result.stdout.startswith("Endpoint=http://127.0.0.1:")
