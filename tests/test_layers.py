@@ -21,16 +21,8 @@ LAYERS = {
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {
-        *(
-            "clock",
-            "dialing",
-            "connection",
-            "target",
-            "options",
-            "pubsub_csv",
-            "preflight",
-            "preparation",
-        ),
+        *("clock", "dialing", "connection", "target", "options", "pubsub_csv"),
+        *("open_files", "preflight", "preparation", "terminal"),
         *("arguments", "embedded", "interrupt", "negotiate"),
         *("standin.access", "standin.wire", "standin.rest", "standin.server", "standin.command"),
     },

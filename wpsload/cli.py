@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,7 @@ from wpsload import __version__
 from wpsload.arguments import WholeNumber
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.standin.command import serve
+from wpsload.terminal import fail
 
 if TYPE_CHECKING:
     from wpsload.tokens import ClientUrl
@@ -240,17 +241,17 @@ def _write_private(path: str, lines: Iterable[str]) -> None:
 def main() -> None:
     """Run the command line; a mistake of the user ends in one clear line, not a traceback."""
     if sys.stdout is None:  # closed by whoever started us
-        _fail("standard output is closed", hint="send it to /dev/null instead", exit_code=1)
+        fail("standard output is closed", hint="send it to /dev/null instead", exit_code=1)
     try:
         # Help and version give an exit code, commands nothing.
         sys.exit(cli(prog_name="wpsload", standalone_mode=False) or 0)
     except WpsloadError as error:
-        _fail(error.message, hint=error.hint, exit_code=error.exit_code)
+        fail(error.message, hint=error.hint, exit_code=error.exit_code)
     except click.ClickException as error:
         message = error.format_message().rstrip(".")
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f"{context.command_path} --help" if context else None
-        _fail(message[:1].lower() + message[1:], hint=hint, exit_code=error.exit_code)
+        fail(message[:1].lower() + message[1:], hint=hint, exit_code=error.exit_code)
     except click.Abort:
         sys.exit(INTERRUPTED)
     except OSError as error:
@@ -259,11 +260,4 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.EPIPE:
             sys.exit(1)  # the reader has seen enough
-        _fail(f"cannot write the output: {error.strerror}", hint=None, exit_code=1)
-
-
-def _fail(message: str, *, hint: str | None, exit_code: int) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
-    if hint:
-        click.echo(f"hint: {hint}", err=True)
-    sys.exit(exit_code)
+        fail(f"cannot write the output: {error.strerror}", hint=None, exit_code=1)

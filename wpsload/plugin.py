@@ -21,7 +21,7 @@ import sys
 import weakref
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import gevent
@@ -37,6 +37,7 @@ from wpsload.preparation import Preparation
 from wpsload.pubsub_csv import PubsubCsv
 from wpsload.run import LoadRun
 from wpsload.summary import summary_lines
+from wpsload.terminal import fail
 from wpsload.units import ms, parse_duration_s
 
 __all__ = ["run_of", "will_speak"]
@@ -105,14 +106,6 @@ def _firing(environment: Environment) -> Callable[[Sample], None]:
     return fire_request
 
 
-def _fail(error: WpsloadError) -> NoReturn:
-    """End the process as any command line does for a user's mistake."""
-    click.echo(f"error: {error.message}", err=True)
-    if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
-    sys.exit(error.exit_code)
-
-
 @events.init_command_line_parser.add_listener
 def _add_options(parser: ArgumentParser, **_: Any) -> None:
     add_options(parser)
@@ -123,7 +116,7 @@ def _add_options(parser: ArgumentParser, **_: Any) -> None:
         try:
             _preparation.prepare(options, _process.subprotocols)
         except WpsloadError as error:
-            _fail(error)
+            fail(error.message, hint=error.hint, exit_code=error.exit_code)
         except KeyboardInterrupt:
             sys.exit(_INTERRUPTED)
         return options

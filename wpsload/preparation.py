@@ -5,17 +5,15 @@ is forked. What is decided here is therefore what forked workers start from.
 """
 
 import atexit
-import contextlib
 import itertools
 import os
-import sys
 from argparse import Namespace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from wpsload import embedded, preflight, target
+from wpsload import embedded, open_files, preflight, target
 from wpsload.clock import unix_s
 from wpsload.errors import ConfigError
 from wpsload.options import OPTIONS, Settings
@@ -77,7 +75,7 @@ class Preparation:
             return
         self._is_done = True
         self.has_forked = bool(options.processes)
-        _raise_file_limit()
+        open_files.raise_limit()
         settings = Settings.read(vars(options))
         _check_numbers(options)
         if not options.worker:
@@ -168,14 +166,3 @@ def _new_folder(path: Path) -> Path:
             ) from error
         return folder
     raise AssertionError("unreachable")
-
-
-def _raise_file_limit() -> None:
-    """Let this process have as many sockets as the system allows; Locust asks for 10,000."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS names a limit that it does not grant
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

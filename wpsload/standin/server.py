@@ -11,7 +11,6 @@ import logging
 import os
 import secrets
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 import orjson
 from aiohttp import web
 
+from wpsload import open_files
 from wpsload.errors import ConfigError, LocalProtocolError
 from wpsload.names import is_hub
 from wpsload.standin.access import AccessDenied, ClientClaims, Gate, InvalidClaim, bearer
@@ -306,7 +306,7 @@ async def serve(
     """
     # aiohttp warns about each client whose subprotocol is unknown, which is normal here.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
-    _allow_many_connections()
+    open_files.raise_limit()
     stand_in = StandIn(settings)
     runner = web.AppRunner(stand_in.application(), access_log=None, shutdown_timeout=REST_TIMEOUT_S)
     stopping = asyncio.Event()
@@ -350,17 +350,6 @@ def _stop_signals(stopping: asyncio.Event) -> Iterator[None]:
         yield
         for each in signals:
             loop.remove_signal_handler(each)
-
-
-def _allow_many_connections() -> None:
-    """Raise the limit of open files to what the system allows: each connection is one."""
-    if sys.platform == "win32":
-        return  # has no such limit
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" but refuses it
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _watch_stdin(stopping: asyncio.Event) -> None:
