@@ -131,6 +131,32 @@ def test_recording_many_at_once(value: int, count: int) -> None:
     assert at_once == histogram_of([value] * count)
 
 
+@given(VALUES, VALUES)
+def test_recording_a_list_is_recording_each(before: list[int], values: list[int]) -> None:
+    """Whatever was there already, and whether or not some values exceed the limit."""
+    at_once = histogram_of(before)
+    at_once.record_all(values)
+    assert at_once == histogram_of(before + values)
+    assert at_once.count == len(before + values)
+
+
+def test_list_with_a_negative_duration_is_refused_whole() -> None:
+    """Half a batch would be neither lost nor counted."""
+    histogram = histogram_of([7])
+    with pytest.raises(ValueError, match="negative: -1 ns"):
+        histogram.record_all([5, -1])
+    assert histogram == histogram_of([7])
+
+
+@given(st.lists(st.one_of(DURATIONS, st.just(LIMIT_NS + 7))))
+def test_values_stand_for_all_that_was_recorded(values: list[int]) -> None:
+    """Each for as many as are near to it, in the order of the values once both are sorted."""
+    told = [value for value, count in histogram_of(values).values() for _ in range(count)]
+    for value, truth in zip(sorted(told), sorted(values), strict=True):
+        assert abs(value - truth) <= truth * RELATIVE_ERROR
+        assert min(values) <= value <= max(values)
+
+
 def test_negative_durations_are_refused() -> None:
     """They mean that two clocks were mixed, and would poison the sum."""
     with pytest.raises(ValueError, match="negative: -1 ns"):
