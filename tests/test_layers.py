@@ -17,7 +17,7 @@ LAYERS = {
     0: {"errors", "units", "metrics"},
     1: {
         *("names", "secret", "signing", "frames", "subprotocol", "session", "client_url", "tokens"),
-        *("payload", "histogram", "recorder", "summary"),
+        *("payload", "histogram", "meter", "recorder", "summary"),
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {

@@ -1,0 +1,71 @@
+"""What the connections of a process do, told once a message: no call, no event, no clock.
+
+The engine handles a message in a few microseconds, of which statistics may take little. So it only
+appends to lists and adds to counters; whoever runs the load takes them a few times a second, and
+does once for thousands of messages what would be costly for each.
+"""
+
+from dataclasses import dataclass
+
+from wpsload.metrics import Metric
+
+__all__ = ["Batch", "Meter", "Series", "Taken"]
+
+
+class Series:
+    """Successes of one metric since the last `take`: two lists of one length.
+
+    Keep the series, never its lists: each `take` puts new ones in their place.
+    """
+
+    __slots__ = ("latencies_ns", "sizes_bytes")
+
+    def __init__(self) -> None:
+        self.latencies_ns: list[int] = []
+        self.sizes_bytes: list[int] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The successes of one metric, at least one, in their order; two lists of one length."""
+
+    metric: Metric
+    latencies_ns: list[int]
+    sizes_bytes: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a meter was told between one `take` and the next."""
+
+    sent: int
+    sent_bytes: int
+    received_bytes: int
+    batches: tuple[Batch, ...]
+
+
+class Meter:
+    """Counts messages and payload bytes written, payload bytes received, and keeps latencies."""
+
+    __slots__ = ("_series", "received_bytes", "sent", "sent_bytes")
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        self._series: dict[Metric, Series] = {}
+
+    def series(self, metric: Metric) -> Series:
+        """Where the successes of `metric` go; the same object for good."""
+        return self._series.setdefault(metric, Series())
+
+    def take(self) -> Taken:
+        """Hand over everything, and begin anew."""
+        batches = []
+        for metric, series in self._series.items():
+            if series.latencies_ns:
+                batches.append(Batch(metric, series.latencies_ns, series.sizes_bytes))
+                series.latencies_ns, series.sizes_bytes = [], []
+        taken = Taken(self.sent, self.sent_bytes, self.received_bytes, tuple(batches))
+        self.sent = self.sent_bytes = self.received_bytes = 0
+        return taken
