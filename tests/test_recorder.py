@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wpsload.histogram import Histogram
 from wpsload.metrics import (
     CONNECT,
     CONNECTION_LOST,
@@ -152,6 +153,35 @@ def test_untimed_success_counts_without_a_latency() -> None:
     totals = recorder.totals()
     assert totals.delivered == 1
     assert totals.metrics[DELIVERY].latency.count == 0
+
+
+@given(st.lists(st.integers(0, 10**13)), st.lists(st.integers(0, 10**13), min_size=1))
+def test_latencies_together_are_samples_one_by_one(before: list[int], batch: list[int]) -> None:
+    """A batch is as good as its samples, next to others of the same second."""
+    one_by_one, together = Recorder(), Recorder()
+    for latency_ns in before:
+        one_by_one.add(Sample(SEND_TO_GROUP, latency_ns), START)
+        together.add(Sample(SEND_TO_GROUP, latency_ns), START)
+    for latency_ns in batch:
+        one_by_one.add(Sample(SEND_TO_GROUP, latency_ns), START)
+    latency = Histogram()
+    latency.record_all(batch)
+    together.add_latencies(SEND_TO_GROUP, latency, START)
+    assert together.seconds() == one_by_one.seconds()
+    assert together.totals() == one_by_one.totals()
+
+
+def test_latencies_belong_to_their_second() -> None:
+    """Also where that was forgotten meanwhile, and after another one was in use."""
+    recorder, latency = Recorder(), Histogram()
+    latency.record(5, 3)
+    recorder.add_latencies(ECHO, latency, START)
+    recorder.add_latencies(ECHO, latency, START + 1)
+    assert [row.metrics[ECHO].count for row in recorder.seconds()] == [3, 3]
+    recorder.forget_before(START + 1)
+    recorder.add_latencies(ECHO, latency, START)
+    assert [row.metrics[ECHO].count for row in recorder.seconds()] == [3]
+    assert recorder.totals().metrics[ECHO].count == 9
 
 
 def test_acked_counts_what_the_service_answered() -> None:

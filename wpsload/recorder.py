@@ -264,6 +264,12 @@ class Recorder:
             self._select(second)
         self._current.add(sample)
 
+    def add_latencies(self, metric: Metric, latency: Histogram, second: int) -> None:
+        """Record successes of `metric` whose operations ended in Unix second `second`."""
+        if second != self._current_second:
+            self._select(second)
+        self._current.metric(metric).latency.include(latency)
+
     def count(self, name: str, amount: int, second: int) -> None:
         """Record `amount` more of `name`, one of `COUNTS`.
 
