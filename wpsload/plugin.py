@@ -6,8 +6,8 @@ Importing this module (which `wpsload.users` does) is all the wiring there is. I
   acts on them or forks workers, the target is decided and checked, or the process ends with 2.
 - `init`: Locust's page is guarded, and workers learn what the master may tell them.
 - `test_start`: a run begins, with the options of that moment.
-- while it runs: samples go to Locust as `request` events and to the recorder, whose seconds are
-  written to `<prefix>_pubsub_history.csv`; workers send theirs along with Locust's own reports.
+- while it runs: samples go to Locust's statistics and to the recorder, whose seconds are written to
+  `<prefix>_pubsub_history.csv`; workers send theirs along with Locust's own reports.
 - `test_stopping`: the master has its workers drain, and waits for them.
 - `quitting` and `quit`: the files are completed and the summary is printed.
 """
@@ -31,14 +31,14 @@ from wpsload import interrupt, locust_precision, web_guard
 from wpsload.clock import unix_s
 from wpsload.distributed import Master, Worker, longest_drain_s
 from wpsload.errors import ConfigError, WpsloadError
-from wpsload.metrics import Sample
+from wpsload.locust_stats import LocustStats
 from wpsload.options import Settings, add_options
 from wpsload.preparation import Preparation
 from wpsload.pubsub_csv import PubsubCsv
 from wpsload.run import LoadRun
 from wpsload.summary import summary_lines
 from wpsload.terminal import fail
-from wpsload.units import ms, parse_duration_s
+from wpsload.units import parse_duration_s
 
 __all__ = ["run_of", "will_speak"]
 
@@ -49,13 +49,6 @@ _INTERRUPTED = 130
 locust_precision.install()
 
 _runs: weakref.WeakKeyDictionary[Environment, LoadRun] = weakref.WeakKeyDictionary()
-
-
-class _Failure(Exception):
-    """A failed sample, as Locust's table of failures shows it: by its text alone."""
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 class _Process:
@@ -78,7 +71,7 @@ def run_of(environment: Environment) -> LoadRun:
     """The run that the users of `environment` belong to."""
     run = _runs.get(environment)
     if run is None:
-        run = LoadRun(_preparation.decide_target, fire=_firing(environment))
+        run = LoadRun(_preparation.decide_target, LocustStats(environment))
         _runs[environment] = run
     return run
 
@@ -88,22 +81,16 @@ def will_speak(subprotocol: str | None) -> None:
     _process.subprotocols.append(subprotocol)
 
 
-def _firing(environment: Environment) -> Callable[[Sample], None]:
-    fire = environment.events.request.fire
+@events.report_to_master.add_listener
+@events.spawning_complete.add_listener
+@events.reset_stats.add_listener
+def _roll(**_: Any) -> None:
+    """Bring in what was measured before Locust's statistics are sent, or cut off.
 
-    def fire_request(sample: Sample) -> None:
-        # A failure has no time: it must not improve a percentile by failing fast.
-        is_timed = sample.failure is None and sample.latency_ns is not None
-        fire(
-            request_type=sample.metric.type,
-            name=sample.metric.name,
-            response_time=ms(sample.latency_ns or 0) if is_timed else None,
-            response_length=sample.size_bytes,
-            exception=None if sample.failure is None else _Failure(sample.failure),
-            context={},
-        )
-
-    return fire_request
+    Registered when this module is imported, it comes before the runner's own listeners.
+    """
+    for run in list(_runs.values()):
+        run.roll()
 
 
 @events.init_command_line_parser.add_listener
@@ -142,6 +129,7 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
         Worker(environment, runner, run, _preparation.decide_target().describe())
     elif isinstance(runner, MasterRunner):
         _process.master = Master(environment, runner, run)
+    gevent.spawn(_keep_rolling, run, LocustStats(environment))
     if _preparation.csv is not None:
         gevent.spawn(_write_seconds, _preparation.csv, run, environment)
 
@@ -175,6 +163,14 @@ def _refuse_bad_start(environment: Environment) -> Any:
     except ConfigError as error:
         return jsonify({"success": False, "message": str(error), "host": environment.host})
     return None
+
+
+def _keep_rolling(run: LoadRun, statistics: LocustStats) -> None:
+    """Roll at the edges of seconds and in between: a batch belongs to one second as a whole."""
+    while True:
+        every_s = statistics.flush_every_s
+        gevent.sleep(every_s - unix_s() % every_s)
+        run.roll()
 
 
 def _write_seconds(csv: PubsubCsv, run: LoadRun, environment: Environment) -> None:
@@ -214,8 +210,8 @@ def _start(environment: Environment, **_: Any) -> None:
 
 @events.test_stop.add_listener
 def _stop(environment: Environment, **_: Any) -> None:
+    recorder = run_of(environment).recorder  # which brings Locust's statistics up to date as well
     if (csv := _preparation.csv) is not None:
-        recorder = run_of(environment).recorder
         _writing(environment, lambda: csv.finish(recorder, now_s=unix_s()))
 
 
@@ -228,10 +224,10 @@ def _finish(environment: Environment, **_: Any) -> None:
     """
     if isinstance(environment.runner, LocalRunner):
         environment.runner.stop()
+    recorder = run_of(environment).recorder
     locust_precision.complete_files()
     if (csv := _preparation.csv) is None:
         return
-    recorder = run_of(environment).recorder
     _writing(environment, lambda: csv.close(recorder, now_s=unix_s()))
     totals = recorder.totals()
     for doubt in _process.master.doubts if _process.master else ():

@@ -1,17 +1,26 @@
-"""One load run in this process: its target, settings, recorder, and the numbers of its users."""
+"""One load run in this process: its target, settings, what it measures, its users' numbers.
+
+What is rare, such as a failure or a new connection, is recorded when it happens. What happens once
+a message goes to the meter, and from there into the recorder and Locust's statistics by `roll`: a
+few times a second, and before anybody reads. So each sample is in both, once.
+"""
 
 import heapq
 from collections.abc import Callable
 from typing import Protocol
 
+from gevent.lock import RLock
+
 from wpsload.clock import unix_s
 from wpsload.connection import Address
+from wpsload.histogram import Histogram
+from wpsload.meter import Batch, Meter
 from wpsload.metrics import Sample
 from wpsload.options import Settings
 from wpsload.recorder import Recorder
 from wpsload.target import Target
 
-__all__ = ["LoadRun", "NumberSource", "Numbers"]
+__all__ = ["LoadRun", "NumberSource", "Numbers", "Statistics"]
 
 
 class NumberSource(Protocol):
@@ -22,6 +31,16 @@ class NumberSource(Protocol):
 
     def release(self, number: int) -> None:
         """The user with that number is gone; another may have it."""
+
+
+class Statistics(Protocol):
+    """Is told of every success and failure, besides the recorder."""
+
+    def add(self, sample: Sample) -> None:
+        """One measured operation is over."""
+
+    def add_batch(self, batch: Batch, latency: Histogram, *, ago_s: float) -> None:
+        """Many are, with these latencies, and were `ago_s` ago; may wait for who listens."""
 
 
 class Numbers:
@@ -46,22 +65,66 @@ class Numbers:
 class LoadRun:
     """What all users of this process share.
 
+    `meter` is told what happens once a message.
+
     Args:
         target: gives where the clients go, once a user asks.
-        fire: told of every sample, for Locust's own statistics.
+        statistics: those of Locust.
+        now_s: gives Unix time.
     """
 
-    def __init__(self, target: Callable[[], Target], *, fire: Callable[[Sample], None]) -> None:
+    def __init__(
+        self,
+        target: Callable[[], Target],
+        statistics: Statistics,
+        *,
+        now_s: Callable[[], float] = unix_s,
+    ) -> None:
         self._target = target
+        self._statistics = statistics
+        self._now_s = now_s
         self.settings = Settings.read({})
-        self.recorder = Recorder()
         self.numbers: NumberSource = Numbers()
-        self._fire = fire
+        self.meter = Meter()
+        self._recorder = Recorder()
+        self._rolled_s = now_s()
+        self._rolling = RLock()
+
+    @property
+    def recorder(self) -> Recorder:
+        """What was measured until now."""
+        self.roll()
+        return self._recorder
 
     def start(self, settings: Settings) -> None:
         """A test begins: forget what the last one in this process left."""
         self.settings = settings
-        self.recorder.reset()
+        self.meter.take()
+        self._rolled_s = self._now_s()
+        self._recorder.reset()
+
+    def roll(self) -> None:
+        """Bring in what the meter was told since the last time.
+
+        It counts in the second in which the middle of that time lies, so that rolling at the edges
+        of seconds, give or take, finds the right one.
+        """
+        with self._rolling:  # a reader waits while another one's batch is told to who listens
+            now_s = self._now_s()
+            taken_s = (self._rolled_s + now_s) / 2
+            self._rolled_s = now_s
+            taken = self.meter.take()
+            for name in ("sent", "sent_bytes", "received_bytes"):
+                if amount := getattr(taken, name):
+                    self._recorder.count(name, amount, int(taken_s))
+            latencies = []
+            for batch in taken.batches:
+                latency = Histogram()
+                latency.record_all(batch.latencies_ns)
+                self._recorder.add_latencies(batch.metric, latency, int(taken_s))
+                latencies.append(latency)
+            for batch, latency in zip(taken.batches, latencies, strict=True):
+                self._statistics.add_batch(batch, latency, ago_s=now_s - taken_s)
 
     def address(self, number: int) -> Address:
         """Where user `number` connects; mints or fetches a token, so never within a measurement.
@@ -70,14 +133,14 @@ class LoadRun:
             ConnectError: if there is none, as from a negotiate endpoint that fails.
         """
         ttl_s = self.settings.token_ttl_s
-        client = self._target().client_url(number, now_s=unix_s(), ttl_s=ttl_s)
+        client = self._target().client_url(number, now_s=self._now_s(), ttl_s=ttl_s)
         return Address.of(client, is_token_in_header=self.settings.is_token_in_header)
 
     def record(self, sample: Sample) -> None:
         """One measured operation is over."""
-        self.recorder.add(sample, int(unix_s()))
-        self._fire(sample)
+        self._recorder.add(sample, int(self._now_s()))
+        self._statistics.add(sample)
 
     def count(self, name: str, amount: int) -> None:
         """`amount` more of the countable `name`."""
-        self.recorder.count(name, amount, int(unix_s()))
+        self._recorder.count(name, amount, int(self._now_s()))
