@@ -91,15 +91,17 @@ class LocustStats:
             merge(self._environment.stats, batch.metric, latency, batch.sizes_bytes, ago_s=ago_s)
 
     def _replay(self, batch: Batch) -> None:
+        asked: StopTest | None = None
         for latency_ns, size_bytes in zip(batch.latencies_ns, batch.sizes_bytes, strict=True):
             try:
                 self.add(Sample(batch.metric, latency_ns, size_bytes=size_bytes))
             except _TO_A_USER:
                 pass  # it has gone on long ago
-            except StopTest as asked:
-                # As in a greenlet of a user, which ends by it; here the samples left are told too.
-                handler = locust_exception_handler(self._environment)
-                gevent.spawn(_raise, asked).link_exception(handler)
+            except StopTest as error:
+                asked = asked or error
+        if asked is not None:  # as in a greenlet of a user, which ends by it
+            handler = locust_exception_handler(self._environment)
+            gevent.spawn(_raise, asked).link_exception(handler)
 
 
 def merge(

@@ -254,13 +254,15 @@ def test_a_word_to_the_user_loses_no_sample(environment: Environment, error: Exc
 
 
 def test_a_listener_can_stop_the_test(environment: Environment) -> None:
-    """And the samples that come after it are counted."""
-    stopped = Event()
+    """Once, and the samples that come after it are counted."""
+    stopped, stops = Event(), []
+    environment.events.test_stopping.add_listener(lambda **_: stops.append(1))
     environment.events.test_stop.add_listener(lambda **_: stopped.set())
     environment.events.request.add_listener(raising(StopTest("seen enough")))
     tell(LocustStats(environment), Batch(SEND_TO_GROUP, [1, 2, 3], [0, 0, 0]))
     assert environment.stats.total.num_requests == 3
     assert stopped.wait(DEADLINE_S)
+    assert stops == [1]
     assert isinstance(environment.runner, LocalRunner)
     assert environment.runner.state == "stopped"
 
