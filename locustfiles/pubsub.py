@@ -7,8 +7,6 @@ Measured are `connect`, `joinGroup` and `sendToGroup` (request → ack), and `gr
 member), once for every member that a message reaches.
 """
 
-from locust import task
-
 from wpsload.users import PubSubUser
 
 
@@ -19,7 +17,4 @@ class GroupMember(PubSubUser):
         super().on_start()
         while not self.join(self.room).is_success:
             self.wait()
-
-    @task
-    def publish(self) -> None:
-        self.send_to_group(self.room)
+        self.publish(self.room)

@@ -18,10 +18,13 @@ LAYERS = {
     1: {
         *("names", "secret", "signing", "frames", "subprotocol", "session", "client_url", "tokens"),
         *("payload", "histogram", "meter", "recorder", "summary"),
+        *("agenda", "familiar", "opening", "publication"),
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {
-        *("clock", "dialing", "connection", "target", "options", "pubsub_csv"),
+        *("poller", "alarm", "engine", "stream", "link", "wire", "websocket_client"),
+        *("publishing", "connection"),
+        *("clock", "dialing", "target", "options", "pubsub_csv"),
         *("open_files", "preflight", "preparation", "terminal"),
         *("arguments", "embedded", "interrupt", "negotiate"),
         *("standin.access", "standin.wire", "standin.rest", "standin.server", "standin.command"),

@@ -1,78 +1,77 @@
-"""One client of the service over websocket-client: kept open, read, and drained at the end.
+"""One client of the service: kept open, driven, and drained at the end.
 
-A connection owns a session and moves bytes for it. Its users see only what is here: wait until it
-is open, make a request and wait for the answer, close. How many greenlets or sockets that takes
-is nobody's business, so that another engine can take its place.
+A connection owns a session and moves frames for it over a link. There are two ways to drive it. A
+scenario makes a request and waits for the answer; its greenlet is woken once. Or it hands over a
+schedule, and the messages leave on time and are answered without any greenlet: see `publish`.
+
+Everything but the methods that say so runs where nothing may wait.
 """
 
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import gevent
-import websocket
-from gevent.event import AsyncResult, Event
+from gevent import getcurrent
+from gevent.event import Event
 
-from wpsload.dialing import Dialed, dial
-from wpsload.errors import ConnectError, LocalProtocolError, RemoteProtocolError
-from wpsload.metrics import CONNECT, CONNECT_PHASES, CONNECTION_LOST, Sample
-from wpsload.session import Answered, Arrived, Message, PubSubSession, Ready, SimpleSession, State
+from wpsload import frames
+from wpsload.agenda import Entry
+from wpsload.dialing import Address, Dialed
+from wpsload.engine import Engine
+from wpsload.errors import LocalProtocolError, RemoteProtocolError
+from wpsload.link import NORMAL_CLOSURE, Limits, Link
+from wpsload.meter import Meter
+from wpsload.metrics import (
+    CONNECT,
+    CONNECT_PHASES,
+    CONNECTION_LOST,
+    DELIVERY,
+    SEND_TO_GROUP,
+    Sample,
+)
+from wpsload.publication import Publication
+from wpsload.publishing import ClosedLoop, OpenLoop, Publishing
+from wpsload.session import (
+    Answered,
+    Arrived,
+    Message,
+    Pending,
+    PubSubSession,
+    Ready,
+    SimpleSession,
+    State,
+)
 from wpsload.subprotocol import Ack
-from wpsload.tokens import ClientUrl
-from wpsload.units import seconds
+from wpsload.units import nanoseconds, seconds
+from wpsload.websocket_client import WebSocketClient
+from wpsload.wire import Wire
 
-__all__ = ["Address", "Connection", "Limits", "Observer", "back_off_s"]
+__all__ = ["Connection", "Observer", "back_off_s"]
 
 _BACK_OFF_START_S = 0.5
 _BACK_OFF_LIMIT_S = 15.0
+_STOPPED = "stopped"
 _UNFINISHED_S = 1.0  # who is still connecting after this long when the run stops is a finding
-_INTERRUPTED = "write interrupted"
-_NORMAL_CLOSURE = 1000
-_PROTOCOL_ERROR = 1002
-_NO_STATUS = 1005
-_ABNORMAL_CLOSURE = 1006
 
 
 class Observer(Protocol):
-    """Where a connection tells what happened."""
+    """Where a connection tells what happened, but for what it counts in its `Meter`."""
+
+    is_listening: bool
+    """False if nobody looks at messages: then they are counted and timed, and not always parsed."""
 
     def record(self, sample: Sample) -> None:
         """One measured operation is over."""
 
     def count(self, name: str, amount: int) -> None:
-        """`amount` more of `name`: `opened`, `closed`, `sent`, `sent_bytes`, `received_bytes`."""
+        """`amount` more of `name`: `opened` or `closed`."""
 
     def message(self, message: Message) -> None:
         """A message for the scenario; must not wait for anything."""
 
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to connect, and the headers to send. Holds a token: never print it."""
-
-    url: str
-    headers: Mapping[str, str]
-
-    @classmethod
-    def of(cls, client: ClientUrl, *, is_token_in_header: bool) -> "Address":
-        """The address of a client URL; its token travels in the query, or in a header."""
-        if not is_token_in_header:
-            return cls(client.url.reveal(), {})
-        url, token = client.split()
-        return cls(url, {"Authorization": f"Bearer {token.reveal()}"} if token else {})
-
-    def __repr__(self) -> str:
-        return "Address(***)"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long to wait, in seconds: to connect, for an ack, and for answers due at the end."""
-
-    connect_timeout_s: float = 10.0
-    ack_timeout_s: float = 30.0
-    drain_s: float = 5.0
+    def mistake(self, error: Exception) -> None:
+        """The scenario's own code failed: the data of a schedule."""
 
 
 def back_off_s(attempt: int, random_ratio: float) -> float:
@@ -91,10 +90,38 @@ class Connection:
 
     Args:
         session: the protocol; simple or PubSub.
-        address: gives the address for each attempt to connect; may raise `ConnectError`.
-        observer: told of every sample, count and message.
-        clock_ns: the clock of all times.
+        address: gives the address for each attempt to connect; may wait, or raise `ConnectError`.
+        observer: told of every sample, count and message that the meter does not hold.
+        meter: where answers and deliveries are timed and traffic is counted.
+        engine: what drives it; `engine.name` chooses the kind of link.
     """
+
+    __slots__ = (
+        "_address",
+        "_attempt",
+        "_closed_loops",
+        "_connect_limit",
+        "_deadline",
+        "_deliveries",
+        "_dialed",
+        "_engine",
+        "_error",
+        "_has_opened",
+        "_is_started",
+        "_is_stopping",
+        "_limits",
+        "_link",
+        "_meter",
+        "_news",
+        "_observer",
+        "_publishings",
+        "_receiving",
+        "_retry",
+        "_sends",
+        "_session",
+        "_started_ns",
+        "_waiting",
+    )
 
     def __init__(
         self,
@@ -102,42 +129,49 @@ class Connection:
         *,
         address: Callable[[], Address],
         observer: Observer,
+        meter: Meter,
         limits: Limits,
-        clock_ns: Callable[[], int],
+        engine: Engine,
     ) -> None:
         self._session = session
         self._address = address
         self._observer = observer
+        self._meter = meter
+        self._sends = meter.series(SEND_TO_GROUP)
+        self._deliveries = meter.series(DELIVERY)
         self._limits = limits
-        self._clock_ns = clock_ns
-        self._websocket: Any = None
-        self._answers: dict[int, AsyncResult[Ack]] = {}
-        self._is_open = Event()
-        self._is_idle = Event()
-        self._is_stopping = False
-        self._has_opened = False  # the present connection, or the last one
-        self._broken_by: str | None = None
-        self._greenlet = gevent.Greenlet(self._run)
+        self._engine = engine
+        self._link: Link | None = None
+        self._dialed: Dialed | None = None
+        self._waiting: dict[int, Any] = {}  # greenlets, by the key of their answer
+        self._publishings: list[Publishing] = []
+        self._closed_loops: dict[int, ClosedLoop] = {}  # by the ackId of the message under way
+        self._news: Event | None = None  # set when something changes that somebody waits for
+        self._receiving: Any = None  # the greenlet in which the scenario is handed a message
+        self._is_started = self._is_stopping = False
+        self._has_opened = False  # the present link, or the last one
+        self._error: BaseException | None = None
+        self._attempt = 0
+        self._started_ns = 0
+        self._connect_limit: Entry | None = None
+        self._retry: Entry | None = None
+        self._deadline: Entry | None = None  # of the oldest request, as it was when it was set
 
     def start(self) -> None:
         """Connect, and stay connected until `close`."""
-        self._greenlet.start()
+        self._is_started = True
+        self._open_link()
+
+    # What a scenario calls; these may wait.
 
     def wait_open(self) -> None:
         """Return when the connection is open, however many attempts it takes.
 
         Raises:
             LocalProtocolError: if it was never started.
-            Exception: what ended the connection for good, which is a mistake in this program.
+            BaseException: what ended the connection for good, a mistake in this program.
         """
-        if not (self._greenlet.started or self._greenlet.ready()):
-            raise LocalProtocolError(
-                "the user is not connected", hint="call super().on_start() first in on_start"
-            )
-        while not self._is_open.is_set():  # it may be gone again when we wake up
-            gevent.wait((self._is_open, self._greenlet), count=1)
-            if self._greenlet.ready():
-                self._greenlet.get()
+        self._wait_until(lambda: self._is_open)
 
     def request(self, make: Callable[[int], tuple[int, bytes]], *, is_text: bool = True) -> Ack:
         """Write a request and wait for its answer.
@@ -149,21 +183,16 @@ class Connection:
         Raises:
             LocalProtocolError: if called from `on_message`, which the answer would wait behind.
         """
-        if gevent.getcurrent() is self._greenlet:
-            raise LocalProtocolError(
-                "on_message waits for an answer that can only arrive after it",
-                hint="keep the message and answer it from a task, or use a verb that does not wait",
-            )
-        self.wait_open()
-        key, frame = make(self._clock_ns())
-        answer: AsyncResult[Ack] = AsyncResult()
-        self._answers[key] = answer
-        self._write(frame, is_text=is_text)
-        if (ack := answer.wait(self._limits.ack_timeout_s)) is None:
-            expired = self._session.expire(key)
-            self._answered(expired)
-            ack = expired.ack
-        return ack
+        link = self._wait_writable()
+        key, frame = make(self._engine.clock_ns())
+        self._write(link, frame, is_text=is_text)
+        return self._wait_for_answer(link, key)
+
+    def ask(self, publication: Publication) -> Ack:
+        """Write the next message of `publication` and wait for its answer, as `request` does."""
+        link = self._wait_writable()
+        ack_id = self._publish(link, publication, self._engine.clock_ns())
+        return self._wait_for_answer(link, ack_id)
 
     def send(self, frame: bytes, *, is_text: bool) -> None:
         """Write a frame that has no answer; waits until the connection is open.
@@ -171,215 +200,315 @@ class Connection:
         While the connection closes there is no one to send to, and nothing is sent.
         """
         if self._session.state is not State.CLOSING:
-            self.wait_open()
-            self._write(frame, is_text=is_text)
+            link = self._wait_writable()
+            self._write(link, frame, is_text=is_text)
+            link.flush_soon()
+
+    def publish(self, publication: Publication, every_s: float) -> Publishing:
+        """Send a message each `every_s` seconds, from now on; with 0, whenever one is answered."""
+        publishing: Publishing
+        if every_ns := nanoseconds(every_s):
+            publishing = OpenLoop(self, publication, self._engine, every_ns=every_ns)
+        else:
+            publishing = ClosedLoop(self, publication, self._engine)
+        self._publishings.append(publishing)
+        publishing.resume()
+        return publishing
 
     def close(self) -> None:
         """Wait for the answers that are due, then close with code 1000.
 
-        `drain_s` bounds the wait for the answers and once more the closing handshake. What the
-        service sends until it answers the close is still received and counted.
+        Schedules end first. `drain_s` bounds the wait for the answers and once more the closing
+        handshake. What the service sends until it answers the close is still received and counted.
         """
         self._is_stopping = True
-        if self._session.state is State.OPEN:
-            if self._session.pending_count:
-                self._is_idle.clear()
-                self._is_idle.wait(self._limits.drain_s)
-            self._close_handshake()
-        self._greenlet.kill()
-
-    def _close_handshake(self) -> None:
-        if self._session.state is not State.OPEN:
-            return  # the connection went away while we waited
-        self._session.closing()
-        self._is_open.clear()
-        gevent.with_timeout(self._limits.drain_s, self._say_goodbye, timeout_value=None)
-
-    def _say_goodbye(self) -> None:
-        self._send_close(_NORMAL_CLOSURE)
-        self._greenlet.join()
-
-    def _run(self) -> None:
-        attempt = 0
-        while not self._is_stopping:
-            if self._connect_and_read() > _BACK_OFF_LIMIT_S:
-                attempt = 0  # a service that closes at once is not to be asked at once again
-            if self._is_stopping:
-                return
-            attempt += 1
-            gevent.sleep(back_off_s(attempt, random.random()))  # noqa: S311  # spread, not secrecy
-
-    def _connect_and_read(self) -> float:
-        """One connection from dialing to its end; the seconds it lasted."""
-        failure: str | None = None  # stays None if we are killed
-        started_ns = self._clock_ns()
-        dialed: Dialed | None = None
-        self._session.opening()
+        for publishing in tuple(self._publishings):
+            publishing.stop()
+        if self._retry is not None:
+            self._retry.cancel()
         try:
-            dialed = self._dial()
-            failure = self._read(dialed)
-        except ConnectError as error:
-            failure = error.outcome
+            if self._session.state is State.OPEN:
+                self._wait_until(self._is_drained, self._limits.drain_s)
+            if self._session.state is State.OPEN and self._link is not None:
+                self._session.closing()
+                self._link.close(NORMAL_CLOSURE)
+                self._wait_until(lambda: self._link is None, self._limits.drain_s)
         finally:
-            self._is_open.clear()
-            self._disconnect(dialed)
-            lasted_s = seconds(self._clock_ns() - started_ns)
-            self._ended(self._broken_by or failure, lasted_s)
-        return lasted_s
+            if self._link is not None:
+                self._link.abort(_STOPPED)
 
-    def _dial(self) -> Dialed:
-        self._has_opened, self._broken_by = False, None
-        address = self._address()
-        return dial(
-            address.url,
+    # Waiting, in the greenlet of the scenario.
+
+    @property
+    def _is_open(self) -> bool:
+        return self._has_opened and self._session.state is State.OPEN
+
+    def _is_drained(self) -> bool:
+        return self._session.state is not State.OPEN or not self._session.pending_count
+
+    def _wait_until(self, is_so: Callable[[], bool], timeout_s: float | None = None) -> None:
+        """Look again whenever there is news, `timeout_s` at most."""
+        with gevent.Timeout(timeout_s, exception=False):  # type: ignore[arg-type]  # its stubs lack it
+            while not is_so():
+                if not self._is_started:
+                    raise LocalProtocolError(
+                        "the user is not connected",
+                        hint="call super().on_start() first in on_start",
+                    )
+                if self._error is not None:
+                    raise self._error
+                if self._news is None:
+                    self._news = Event()
+                self._news.wait()
+
+    def _tell_news(self) -> None:
+        if self._news is not None:
+            self._news.set()
+            self._news = None
+
+    def _wait_writable(self) -> Link:
+        current = getcurrent()
+        if current is self._receiving or current is self._engine.hub:
+            raise LocalProtocolError(
+                "on_message waits for an answer that can only arrive after it",
+                hint="keep the message and answer it from a task, or use a verb that does not wait",
+            )
+        while True:
+            link = self._link
+            if link is not None and self._is_open and link.is_writable:
+                return link
+            self._wait_until(lambda: self._is_writable)
+
+    @property
+    def _is_writable(self) -> bool:
+        return self._is_open and self._link is not None and self._link.is_writable
+
+    def _wait_for_answer(self, link: Link, key: int) -> Ack:
+        link.flush()
+        self._waiting[key] = getcurrent()
+        try:
+            ack: Ack = self._engine.hub.switch()
+        except BaseException:  # the user was stopped, or ran out of a time of its own
+            self._waiting.pop(key, None)
+            raise
+        return ack
+
+    def _wake(self, key: int, ack: Ack) -> None:
+        """Switch to who waits for an answer; for the event loop only."""
+        if (greenlet := self._waiting.pop(key, None)) is not None:
+            greenlet.switch(ack)
+
+    # Writing.
+
+    def _write(self, link: Link, frame: bytes, *, is_text: bool) -> None:
+        link.write(frame, is_text=is_text)
+        self._meter.sent += 1
+        self._meter.sent_bytes += len(frame)
+        self._watch_answers()
+
+    def _publish(self, link: Link, publication: Publication, due_ns: int) -> int:
+        """Write the next message, which was due at `due_ns`; its ackId."""
+        ack_id = self._session.publish(due_ns, self._engine.clock_ns())
+        try:
+            self._meter.sent_bytes += link.publish(publication, due_ns, ack_id)
+        except BaseException:  # its data is the scenario's, and may be wrong
+            self._session.retract(ack_id)
+            raise
+        self._meter.sent += 1
+        if self._deadline is None:
+            self._watch_answers()
+        return ack_id
+
+    def publish_next(
+        self, publication: Publication, due_ns: int, loop: ClosedLoop | None = None
+    ) -> bool:
+        """Write a message of a schedule that was due at `due_ns`; False if it cannot be now."""
+        link = self._link
+        if link is None or not self._is_open or not link.is_writable:
+            return False
+        ack_id = self._publish(link, publication, due_ns)
+        if loop is not None:
+            self._closed_loops[ack_id] = loop
+        return True
+
+    def flush(self) -> None:
+        """Send what was written, when the loop turns."""
+        if self._link is not None:
+            self._link.flush_soon()
+
+    def failed(self, publishing: Publishing, error: Exception) -> None:
+        """A schedule has ended because of the scenario's data."""
+        self._publishings.remove(publishing)
+        self._observer.mistake(error)
+
+    def _watch_answers(self) -> None:
+        """See to it that what is not answered in time is given up; one look for all of them."""
+        if self._deadline is None and (oldest := self._session.oldest) is not None:
+            due_ns = oldest[1] + nanoseconds(self._limits.ack_timeout_s)
+            self._deadline = self._engine.at(due_ns, self._expire)
+
+    def _expire(self) -> None:
+        self._deadline = None
+        if self._link is not None and not self._link.is_drained:
+            return  # a peer that does not read is the link's to give up, and `writable` looks again
+        limit_ns = self._engine.clock_ns() - nanoseconds(self._limits.ack_timeout_s)
+        while (oldest := self._session.oldest) is not None and oldest[1] <= limit_ns:
+            self._answered(self._session.expire(oldest[0]))
+        self._watch_answers()
+
+    # What the link tells.
+
+    def _open_link(self) -> None:
+        self._session.opening()
+        self._has_opened = False
+        self._started_ns = self._engine.clock_ns()
+        kind = WebSocketClient if self._engine.name == "websocket-client" else Wire
+        self._link = kind(
+            self._engine,
+            self,
+            address=self._address,
             subprotocol=self._session.subprotocol,
-            headers=address.headers,
-            timeout_s=self._limits.connect_timeout_s,
-            clock_ns=self._clock_ns,
+            limits=self._limits,
         )
 
-    def _read(self, dialed: Dialed) -> str:
-        """Read until the connection ends; how it ended."""
-        self._websocket = dialed.websocket
-        spent_s = seconds(dialed.upgraded_ns - dialed.started_ns)
-        limit = gevent.Timeout.start_new(max(0.0, self._limits.connect_timeout_s - spent_s))
-        try:
-            return f"closed {self._read_messages(dialed, limit)}"
-        except gevent.Timeout as fired:
-            if fired is not limit:
-                raise
-            return "timeout (connected)"
-        except (websocket.WebSocketConnectionClosedException, OSError):
-            return f"closed {_ABNORMAL_CLOSURE}"
-        except RemoteProtocolError as error:
-            self._send_close(error.close_code)
-            return "protocol error"
-        except websocket.WebSocketException:
-            self._send_close(_PROTOCOL_ERROR)
-            return "protocol error"
-        finally:
-            limit.close()
-
-    def _read_messages(self, dialed: Dialed, limit: gevent.Timeout) -> int:
-        """Hand on what arrives until the service closes, and give its close code.
-
-        `limit` bounds the time until the connection is open.
-        """
+    def upgraded(self, dialed: Dialed) -> None:
+        """The handshake is done; a PubSub client still waits for its `connected` message."""
+        self._dialed = dialed
         if isinstance(self._session, SimpleSession):
             self._session.upgraded()
-            self._opened(dialed)
-        while True:
-            if self._has_opened:
-                limit.close()
-            opcode, frame = self._websocket.recv_data_frame(control_frame=True)
-            now_ns = self._clock_ns()
-            if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
-                self._observer.count("received_bytes", len(frame.data))
-                is_text = opcode == websocket.ABNF.OPCODE_TEXT
-                for event in self._session.receive(frame.data, is_text=is_text, now_ns=now_ns):
-                    self._happened(event, dialed)
-            elif opcode == websocket.ABNF.OPCODE_CLOSE:
-                return _close_code(frame.data)
+            self._opened(dialed, dialed.upgraded_ns)
+            return
+        due_ns = dialed.started_ns + nanoseconds(self._limits.connect_timeout_s)
+        self._connect_limit = self._engine.at(due_ns, self._not_connected)
 
-    def _happened(self, event: Ready | Answered | Arrived, dialed: Dialed) -> None:
-        match event:
-            case Answered():
-                self._answered(event)
-            case Arrived(message, sample):
-                if sample is not None:
-                    self._observer.record(sample)
-                self._observer.message(message)
-            case Ready():
-                self._opened(dialed)
+    def _not_connected(self) -> None:
+        if self._link is not None:
+            self._link.abort("timeout (connected)")
 
-    def _opened(self, dialed: Dialed) -> None:
-        now_ns = dialed.upgraded_ns
-        if isinstance(self._session, PubSubSession):
-            now_ns = self._clock_ns()
+    def received(self, messages: list[frames.Message], now_ns: int) -> None:
+        """Messages and control frames arrived, read at `now_ns`."""
+        link, session, meter = self._link, self._session, self._meter
+        is_deaf = not self._observer.is_listening
+        for opcode, payload in messages:
+            if link is None or self._link is not link:
+                return  # one before it ended the link
+            if opcode == frames.TEXT:
+                meter.received_bytes += len(payload)
+                if (done := session.acknowledged(payload)) is not None:
+                    self._acknowledged(done[0], done[1], len(payload), now_ns)
+                elif is_deaf and (sent_ns := session.delivered_ns(payload)) is not None:
+                    deliveries = self._deliveries
+                    deliveries.latencies_ns.append(max(0, now_ns - sent_ns))
+                    deliveries.sizes_bytes.append(len(payload))
+                else:
+                    self._receive(link, payload, is_text=True, now_ns=now_ns)
+            elif opcode == frames.BINARY:
+                meter.received_bytes += len(payload)
+                self._receive(link, payload, is_text=False, now_ns=now_ns)
+            else:
+                link.control(opcode, payload)
+
+    def _acknowledged(self, key: int, pending: Pending, size_bytes: int, now_ns: int) -> None:
+        """A plain yes: what happens with each message, in as few steps as can be."""
+        metric, due_ns, _, _ = pending
+        series = self._sends if metric is SEND_TO_GROUP else self._meter.series(metric)
+        series.latencies_ns.append(now_ns - due_ns)
+        series.sizes_bytes.append(size_bytes)
+        if (loop := self._closed_loops.pop(key, None)) is not None:
+            loop.go_on()
+        elif key in self._waiting:
+            if getcurrent() is self._engine.hub:
+                self._wake(key, Ack(key, success=True))
+            else:  # another greenlet that switched to it would never be switched back to
+                self._engine.soon(self._wake, key, Ack(key, success=True))
+        if self._is_stopping:
+            self._tell_news()
+
+    def _receive(self, link: Link, payload: bytes, *, is_text: bool, now_ns: int) -> None:
+        try:
+            events = self._session.receive(payload, is_text=is_text, now_ns=now_ns)
+        except RemoteProtocolError as error:
+            link.close(error.close_code)
+            link.abort("protocol error")
+            return
+        for event in events:
+            match event:
+                case Answered():
+                    self._answered(event)
+                case Arrived(message, sample):
+                    if sample is not None:
+                        self._observer.record(sample)
+                    self._receiving = getcurrent()
+                    self._observer.message(message)
+                    self._receiving = None
+                case Ready():
+                    if self._dialed is not None:
+                        self._opened(self._dialed, now_ns)
+
+    def _opened(self, dialed: Dialed, now_ns: int) -> None:
         phases_ns = {**dialed.phases_ns, "connected": now_ns - dialed.upgraded_ns}
         self._observer.record(Sample(CONNECT, now_ns - dialed.started_ns))
         for phase, duration_ns in phases_ns.items():
             self._observer.record(Sample(CONNECT_PHASES[phase], duration_ns))
         self._observer.count("opened", 1)
-        if isinstance(self._session, PubSubSession):
-            for group in sorted(self._session.groups):
-                _, frame = self._session.join(group, sent_ns=self._clock_ns())
-                self._write(frame, is_text=True)
+        self._dialed = None
         self._has_opened = True
-        self._is_open.set()
+        if self._connect_limit is not None:
+            self._connect_limit.cancel()
+        link = self._link
+        if link is not None and isinstance(self._session, PubSubSession):
+            for group in sorted(self._session.groups):
+                _, frame = self._session.join(group, sent_ns=self._engine.clock_ns())
+                self._write(link, frame, is_text=True)
+            link.flush_soon()
+        self.writable()
+
+    def writable(self) -> None:
+        """What was held back can be written now."""
+        self._tell_news()
+        self._watch_answers()
+        for publishing in tuple(self._publishings):
+            publishing.resume()
 
     def _answered(self, answered: Answered) -> None:
         self._observer.record(answered.sample)
-        if (answer := self._answers.pop(answered.key, None)) is not None:
-            answer.set(answered.ack)
-        if not self._session.pending_count:
-            self._is_idle.set()
+        if (loop := self._closed_loops.pop(answered.key, None)) is not None:
+            loop.go_on()
+            self.flush()
+        elif answered.key in self._waiting:
+            self._engine.soon(self._wake, answered.key, answered.ack)
+        if self._is_stopping:
+            self._tell_news()
 
-    def _ended(self, failure: str | None, lasted_s: float) -> None:
-        """The connection is gone: tell everyone who waited, and count what was not asked for.
+    def ended(self, failure: str) -> None:
+        """The link is gone: tell everyone who waits, and count what was not asked for.
 
-        It was asked for if we had said goodbye, or ended it to stop: `failure` None, or a write
-        that was interrupted.
+        It was asked for if we had said goodbye, or ended it to stop.
         """
-        is_ours = self._session.state is State.CLOSING or (
-            self._is_stopping and failure in (None, _INTERRUPTED)
-        )
-        for answered in self._session.lost("unanswered at stop" if is_ours else str(failure)):
+        self._link = self._dialed = None
+        now_ns = self._engine.clock_ns()
+        lasted_s = seconds(now_ns - self._started_ns)
+        if self._connect_limit is not None:
+            self._connect_limit.cancel()
+        has_opened = self._has_opened
+        is_ours = self._session.state is State.CLOSING or failure == _STOPPED
+        for answered in self._session.lost("unanswered at stop" if is_ours else failure):
             self._answered(answered)
-        self._is_idle.set()
-        if self._has_opened:
+        if has_opened:
             self._observer.count("closed", 1)
-        if is_ours and not self._has_opened and lasted_s >= _UNFINISHED_S:
-            self._observer.record(Sample(CONNECT, None, "unfinished at stop", is_answered=False))
-        elif not is_ours:
-            metric = CONNECTION_LOST if self._has_opened else CONNECT
+        if not is_ours:
+            metric = CONNECTION_LOST if has_opened else CONNECT
             self._observer.record(Sample(metric, None, failure, is_answered=False))
+        elif not has_opened and lasted_s >= _UNFINISHED_S:
+            self._observer.record(Sample(CONNECT, None, "unfinished at stop", is_answered=False))
+        if not self._is_stopping:
+            # A service that closes at once is not to be asked at once again.
+            self._attempt = 1 if lasted_s > _BACK_OFF_LIMIT_S else self._attempt + 1
+            wait_s = back_off_s(self._attempt, random.random())  # noqa: S311  # spread, not secrecy
+            self._retry = self._engine.at(now_ns + nanoseconds(wait_s), self._open_link)
+        self._tell_news()
 
-    def _write(self, frame: bytes, *, is_text: bool) -> None:
-        """Write one frame; a peer that takes none of it for too long is given up.
-
-        A frame that was written in part cannot be followed by anything sensible, so whatever
-        stops the writing ends the connection.
-        """
-        opcode = websocket.ABNF.OPCODE_TEXT if is_text else websocket.ABNF.OPCODE_BINARY
-        limit = gevent.Timeout.start_new(self._limits.ack_timeout_s)
-        try:
-            self._websocket.send(frame, opcode)
-        except gevent.Timeout as fired:
-            self._abort("write timeout" if fired is limit else _INTERRUPTED)
-            if fired is not limit:
-                raise
-        except (OSError, websocket.WebSocketException):
-            self._abort(None)
-        except BaseException:
-            self._abort(_INTERRUPTED)
-            raise
-        else:
-            self._observer.count("sent", 1)
-            self._observer.count("sent_bytes", len(frame))
-        finally:
-            limit.close()
-
-    def _abort(self, why: str | None) -> None:
-        """Break off, so that the reader sees the end and fails what is unanswered."""
-        self._broken_by = why
-        self._is_open.clear()
-        self._websocket.abort()
-
-    def _send_close(self, code: int) -> None:
-        try:
-            self._websocket.send_close(code)
-        except (OSError, websocket.WebSocketException):
-            self._abort(None)
-
-    def _disconnect(self, dialed: Dialed | None) -> None:
-        if dialed is not None:
-            sock = dialed.websocket.sock
-            dialed.websocket.shutdown()
-            if sock is not None:
-                sock.close()
-
-
-def _close_code(data: bytes) -> int:
-    """The code of a close frame's payload. Source: RFC 6455, 7.1.5."""
-    return int.from_bytes(data[:2], "big") if len(data) >= 2 else _NO_STATUS
+    def broken(self, greenlet: "gevent.Greenlet[..., Any]") -> None:
+        """A mistake in this program ended the link: who waits for it is told."""
+        self._error = greenlet.exception
+        self._tell_news()

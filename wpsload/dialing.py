@@ -1,152 +1,91 @@
 """Opening one WebSocket connection, each phase timed: dns, tcp, tls, upgrade.
 
-The socket is ours, so that the phases can be told apart and reads are buffered; the opening
-handshake, and the way through a proxy, are websocket-client's.
+The code reads from top to bottom in a greenlet of its own; wherever it has to wait, the event loop
+goes on with everything else. `websocket_client` dials in its own way and shares the parts.
 """
 
+import base64
+import os
+import re
+import secrets
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import gevent
-import websocket
-from gevent import socket, ssl
+from gevent import monkey, socket, ssl
 
 from wpsload import __version__
-from wpsload.errors import ConnectError
+from wpsload.errors import ConnectError, RemoteProtocolError
+from wpsload.opening import Opening, Refused
+from wpsload.stream import Stream, TlsStream
+from wpsload.tokens import ClientUrl
 
-__all__ = ["BufferedSocket", "Dialed", "dial"]
+__all__ = [
+    "USER_AGENT",
+    "Address",
+    "Dialed",
+    "Proxy",
+    "Stopwatch",
+    "dial",
+    "open_tcp",
+    "outcome",
+    "resolve",
+    "tls_context",
+]
 
-_USER_AGENT = f"wpsload/{__version__}"
+USER_AGENT = f"wpsload/{__version__}"
+
+_SocketOption = tuple[int, int, int]
+_OPTIONS: tuple[_SocketOption, ...] = (
+    (socket.SOL_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+)
 _READ_BYTES = 65536
 
-
-class BufferedSocket:
-    """A socket whose small reads are served from one large read.
-
-    websocket-client reads the handshake byte by byte and a frame in two or three pieces; each
-    would be a system call. Everything but `recv` is the socket's own.
-    """
-
-    def __init__(self, sock: Any) -> None:
-        self._socket = sock
-        self._data = b""
-        self._position = 0
-
-    def recv(self, size_bytes: int) -> bytes:
-        """Up to `size_bytes` bytes, empty at the end of the stream; waits only if none are held."""
-        data, start = self._data, self._position
-        if start == len(data):
-            data = self._socket.recv(max(size_bytes, _READ_BYTES))
-            if len(data) <= size_bytes:
-                return bytes(data)
-            self._data, start = data, 0
-        self._position = end = min(start + size_bytes, len(data))
-        return data[start:end]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._socket, name)
+_system_socket = monkey.get_original("socket", "socket")
+_system_getaddrinfo = monkey.get_original("socket", "getaddrinfo")
 
 
-class _WebSocket(websocket.WebSocket):
-    """websocket-client's connection, but it never sends a second close frame.
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to connect, and the headers to send. Holds a token: never print it."""
 
-    Its `recv_data_frame` answers each close frame, the answer to our own included.
-    """
+    url: str
+    headers: Mapping[str, str]
 
-    _is_close_sent = False
+    @classmethod
+    def of(cls, client: ClientUrl, *, is_token_in_header: bool) -> "Address":
+        """The address of a client URL; its token travels in the query, or in a header."""
+        if not is_token_in_header:
+            return cls(client.url.reveal(), {})
+        url, token = client.split()
+        return cls(url, {"Authorization": f"Bearer {token.reveal()}"} if token else {})
 
-    def send_close(self, status: int = websocket.STATUS_NORMAL, reason: str | bytes = b"") -> None:
-        if not self._is_close_sent:
-            self._is_close_sent = True
-            super().send_close(status, reason)
+    def __repr__(self) -> str:
+        return "Address(***)"
 
 
 @dataclass(frozen=True, slots=True)
 class Dialed:
     """An upgraded connection.
 
+    `transport` is what carries it from here on, and `rest` what has arrived after the handshake.
     `started_ns` is when connecting began, `upgraded_ns` when the 101 response was in; `phases_ns`
     holds how long `dns`, `tcp`, `tls` and `upgrade` took, which add up to the time between.
     """
 
-    websocket: Any
+    transport: Any
+    rest: bytes
     started_ns: int
     upgraded_ns: int
     phases_ns: Mapping[str, int]
 
 
-@cache
-def _tls_context() -> Any:
-    """The one TLS context of the process: certificates are loaded once, sessions can be reused."""
-    return ssl.create_default_context()
-
-
-def _proxy(host: str, *, is_secure: bool) -> dict[str, Any]:
-    """websocket-client's options for the proxy the environment names for `host`, if any."""
-    if host in ("localhost", "127.0.0.1", "::1") or urllib.request.proxy_bypass(host):
-        return {}
-    proxies = urllib.request.getproxies()
-    address = proxies.get("https" if is_secure else "http") or proxies.get("all")
-    if not address:
-        return {}
-    parts = urlsplit(address if "://" in address else f"http://{address}")
-    return {
-        "http_proxy_host": parts.hostname,
-        "http_proxy_port": parts.port or 80,
-        "http_proxy_auth": (parts.username, parts.password or "") if parts.username else None,
-        "proxy_type": "http" if parts.scheme in ("http", "https") else parts.scheme,
-    }
-
-
-def _connect_tcp(addresses: list[Any], timeout_s: float) -> Any:
-    """The first of `addresses` that accepts a connection."""
-    refusal: OSError | None = None
-    for family, kind, protocol, _, address in addresses:
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(timeout_s)
-            for option in websocket.DEFAULT_SOCKET_OPTION:
-                sock.setsockopt(*option)
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            refusal = error
-        except BaseException:
-            sock.close()  # the user was stopped while connecting
-            raise
-        else:
-            return sock
-    raise refusal if refusal is not None else OSError("no address")
-
-
-def _outcome(error: Exception, phase: str) -> str:
-    """A short text for a failure to connect, the same for equal failures and without any id."""
-    match error:
-        case socket.gaierror() | websocket.WebSocketAddressException():
-            return "host not found"
-        case ConnectionRefusedError():
-            return "connection refused"
-        case ConnectionResetError() | websocket.WebSocketConnectionClosedException():
-            return f"connection reset ({phase})"
-        case TimeoutError() | websocket.WebSocketTimeoutException():
-            return f"timeout ({phase})"
-        case ssl.SSLCertVerificationError():
-            return f"TLS certificate: {error.verify_message}"
-        case ssl.SSLError():
-            return f"TLS: {error.reason or 'handshake failed'}"
-        case websocket.WebSocketProxyException():
-            return "proxy refused the tunnel"
-        case OSError():
-            return f"{error.strerror or type(error).__name__} ({phase})"
-        case _:
-            return f"invalid handshake ({phase})"
-
-
-class _Stopwatch:
+class Stopwatch:
     """Consecutive phases: each lasts until the next begins, so they add up to the whole."""
 
     def __init__(self, clock_ns: Callable[[], int], phase: str) -> None:
@@ -156,95 +95,253 @@ class _Stopwatch:
         self.phases_ns = dict.fromkeys(("dns", "tcp", "tls", "upgrade"), 0)
 
     def begin(self, phase: str) -> None:
+        """The phase under way is over, and `phase` begins."""
         now_ns = self._clock_ns()
         self.phases_ns[self.phase] += now_ns - self.now_ns
         self.phase, self.now_ns = phase, now_ns
 
-
-class _TimedTlsContext:
-    """What websocket-client takes for an `SSLContext`: times the handshake, buffers the reads."""
-
-    def __init__(self, watch: _Stopwatch) -> None:
-        self._watch = watch
-
-    def wrap_socket(self, sock: Any, **options: Any) -> BufferedSocket:
-        self._watch.begin("tls")
-        wrapped = _tls_context().wrap_socket(sock, **options)
-        self._watch.begin("upgrade")
-        return BufferedSocket(wrapped)
+    def dialed(self, transport: Any, rest: bytes = b"") -> Dialed:
+        """The last phase is over."""
+        self.begin("")
+        return Dialed(transport, rest, self.started_ns, self.now_ns, self.phases_ns)
 
 
-def _open_socket(
-    host: str, port: int, watch: _Stopwatch, *, is_secure: bool, timeout_s: float
-) -> BufferedSocket:
-    """A buffered connection to `host`, with TLS if asked for."""
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    watch.begin("tcp")
-    sock = _connect_tcp(addresses, timeout_s)
+@cache
+def tls_context() -> Any:
+    """The one TLS context of the process: certificates are loaded once, sessions can be reused."""
+    return ssl.create_default_context()
+
+
+@cache
+def _sessions(context: Any) -> dict[tuple[str, int], Any]:
+    """The last TLS session with each service: a client that resumes it spares both sides the
+    certificates. Source: RFC 8446, 2.2."""
+    return {}
+
+
+def outcome(error: Exception, phase: str) -> str:
+    """A short text for a failure to connect, the same for equal failures and without any id."""
+    match error:
+        case socket.gaierror():
+            return "host not found"
+        case ProxyRefused():
+            return "proxy refused the tunnel"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case ConnectionResetError():
+            return f"connection reset ({phase})"
+        case TimeoutError():
+            return f"timeout ({phase})"
+        case ssl.SSLCertVerificationError():
+            return f"TLS certificate: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS: {error.reason or 'handshake failed'}"
+        case OSError():
+            return f"{error.strerror or type(error).__name__} ({phase})"
+        case _:
+            return f"invalid handshake ({phase})"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """The HTTP proxy on the way to a service; `credentials` are `name:word`, or None."""
+
+    scheme: str
+    host: str
+    port: int
+    credentials: tuple[str, str] | None
+
+    def __repr__(self) -> str:
+        return "Proxy(***)"
+
+    @classmethod
+    def for_host(cls, host: str, *, is_secure: bool) -> "Proxy | None":
+        """What the environment (`http_proxy`, `https_proxy`, `no_proxy`) names for `host`."""
+        if host in ("localhost", "127.0.0.1", "::1") or urllib.request.proxy_bypass(host):
+            return None
+        proxies = urllib.request.getproxies()
+        address = proxies.get("https" if is_secure else "http") or proxies.get("all")
+        if not address:
+            return None
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        credentials = (parts.username, parts.password or "") if parts.username else None
+        scheme = "http" if parts.scheme in ("http", "https") else parts.scheme
+        return cls(scheme, parts.hostname or "", parts.port or 80, credentials)
+
+
+class ProxyRefused(Exception):
+    """The proxy did not open a way to the service."""
+
+
+def resolve(host: str, port: int) -> list[Any]:
+    """The addresses of `host`; one that is written in digits needs no resolver, nor its thread.
+
+    Raises:
+        OSError: if there is none.
+    """
     try:
-        if is_secure:
-            return _TimedTlsContext(watch).wrap_socket(sock, server_hostname=host)
-        watch.begin("upgrade")
-        return BufferedSocket(sock)
-    except BaseException:
-        sock.close()
-        raise
+        found: list[Any] = _system_getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )
+    except socket.gaierror:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return found
+
+
+def open_tcp(addresses: list[Any]) -> Any:
+    """A non-blocking socket of the system, connected to the first address that accepts.
+
+    Raises:
+        OSError: what the last address said.
+    """
+    refusal = OSError("no address")
+    for family, kind, protocol, _, address in addresses:
+        sock = _system_socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            for option in _OPTIONS:
+                sock.setsockopt(*option)
+            _connect(sock, address)
+        except OSError as error:
+            sock.close()
+            refusal = error
+        except BaseException:
+            sock.close()  # the user was stopped while connecting
+            raise
+        else:
+            return sock
+    raise refusal
+
+
+def _connect(sock: Any, address: Any) -> None:
+    try:
+        sock.connect(address)
+    except BlockingIOError:
+        socket.wait_write(sock.fileno())
+        if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(code, os.strerror(code)) from None
+
+
+def _read(sock: Any) -> bytes:
+    """What arrives next.
+
+    Raises:
+        ConnectionResetError: at the end of the stream.
+    """
+    while True:
+        try:
+            data: bytes = sock.recv(_READ_BYTES)
+        except BlockingIOError:
+            socket.wait_read(sock.fileno())
+            continue
+        if not data:
+            raise ConnectionResetError
+        return data
+
+
+def _open_tunnel(sock: Any, proxy: Proxy, host: str, port: int) -> None:
+    """Have `proxy` connect `sock` to the service. Source: RFC 9110, 9.3.6."""
+    if proxy.scheme != "http":
+        raise ProxyRefused
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if proxy.credentials is not None:
+        secret = base64.b64encode(":".join(map(unquote, proxy.credentials)).encode()).decode()
+        lines.append(f"Proxy-Authorization: Basic {secret}")
+    sock.send("\r\n".join((*lines, "", "")).encode())  # the first bytes always have room
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):  # nobody speaks before we do: nothing follows it
+        head += _read(sock)
+        if len(head) > _READ_BYTES:
+            raise ProxyRefused
+    if not re.match(rb"HTTP/1\.[01] 2", head):
+        raise ProxyRefused
+
+
+def _open_tls(sock: Any, host: str, port: int) -> TlsStream:
+    """TLS over `sock`, its handshake done; the last session with that service is resumed."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = tls_context()
+    session = _sessions(context).get((host, port))
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=host, session=session)
+    stream = TlsStream(sock, tls, incoming, outgoing)
+    while not stream.shake_hands():
+        incoming.write(_read(sock))
+    return stream
+
+
+def _upgrade(stream: Stream, opening: Opening) -> bytes:
+    """Do the opening handshake; what came after it."""
+    stream.write(opening.request)
+    while True:
+        while stream.unsent_bytes:
+            socket.wait_write(stream.fileno())
+            stream.drain()
+        data = stream.read()
+        if data is None:
+            socket.wait_read(stream.fileno())
+        elif not data:
+            raise ConnectionResetError
+        elif (rest := opening.feed(data)) is not None:
+            return rest
 
 
 def dial(
-    url: str,
+    address: Address,
     *,
     subprotocol: str | None,
-    headers: Mapping[str, str],
     timeout_s: float,
     clock_ns: Callable[[], int],
 ) -> Dialed:
-    """Connect to the WebSocket `url` (`ws` or `wss`) and upgrade.
+    """Connect to a `ws` or `wss` URL and upgrade; its transport is a `Stream`.
 
-    `timeout_s` bounds the whole. A proxy that the environment names
-    (`http_proxy`, `https_proxy`, `no_proxy`) is used; its name, connection and tunnel then all
-    count as `tcp`, and with a `ws` URL so does the upgrade, since nothing tells them apart.
+    `timeout_s` bounds the whole. An HTTP proxy that the environment names is used; then `dns` is
+    that of the proxy, and its tunnel is part of `tcp`.
 
     Raises:
         ConnectError: if any phase fails; it says which.
     """
-    parts = urlsplit(url)
+    parts = urlsplit(address.url)
     host, is_secure = parts.hostname or "", parts.scheme == "wss"
-    proxy = _proxy(host, is_secure=is_secure)
-    watch = _Stopwatch(clock_ns, "tcp" if proxy else "dns")
-    connection = _WebSocket(
-        sslopt={"context": _TimedTlsContext(watch)},
-        # In pure Python: 0.3 ms for 2 KB, 200 ms for 1 MB. The session decodes it all the same.
-        skip_utf8_validation=True,
+    port = parts.port or (443 if is_secure else 80)
+    proxy = Proxy.for_host(host, is_secure=is_secure)
+    opening = Opening(
+        parts,
+        subprotocol=subprotocol,
+        headers={"User-Agent": USER_AGENT, **address.headers},
+        nonce=secrets.token_bytes(16),
     )
+    watch = Stopwatch(clock_ns, "dns")
+    sock: Any = None
     limit = gevent.Timeout.start_new(timeout_s)
     try:
-        sock = None
-        if not proxy:
-            port = parts.port or (443 if is_secure else 80)
-            sock = _open_socket(host, port, watch, is_secure=is_secure, timeout_s=timeout_s)
-        connection.connect(  # type: ignore[no-untyped-call]  # it has no types
-            url,
-            socket=sock,
-            timeout=timeout_s,
-            header={"User-Agent": _USER_AGENT, **headers},
-            subprotocols=[subprotocol] if subprotocol else None,
-            suppress_origin=True,  # browsers send one, native clients have none
-            redirect_limit=0,
-            **proxy,
-        )
-    except websocket.WebSocketBadStatusException as error:
-        raise ConnectError(
-            f"HTTP {error.status_code}", phase=watch.phase, status=error.status_code
-        ) from None  # its text holds headers and body
-    except (OSError, websocket.WebSocketException) as error:
-        raise ConnectError(_outcome(error, watch.phase), phase=watch.phase) from error
-    except gevent.Timeout as fired:
-        if fired is not limit:
-            raise
-        raise ConnectError(f"timeout ({watch.phase})", phase=watch.phase) from None
+        addresses = resolve(proxy.host, proxy.port) if proxy else resolve(host, port)
+        watch.begin("tcp")
+        sock = open_tcp(addresses)
+        if proxy is not None:
+            _open_tunnel(sock, proxy, host, port)
+        if is_secure:
+            watch.begin("tls")
+            stream: Stream = _open_tls(sock, host, port)
+        else:
+            stream = Stream(sock)
+        watch.begin("upgrade")
+        rest = _upgrade(stream, opening)
+        if isinstance(stream, TlsStream):
+            _sessions(tls_context())[host, port] = (
+                stream.session
+            )  # TLS 1.3 sends it after the handshake
+    except BaseException as error:
+        if sock is not None:
+            sock.close()
+        match error:
+            case Refused():
+                raise ConnectError(str(error), phase=watch.phase, status=error.status) from None
+            case OSError() | RemoteProtocolError() | ProxyRefused():
+                raise ConnectError(outcome(error, watch.phase), phase=watch.phase) from error
+            case gevent.Timeout() if error is limit:
+                raise ConnectError(f"timeout ({watch.phase})", phase=watch.phase) from None
+        raise
     finally:
         limit.close()
-    watch.begin("")
-    connection.settimeout(None)
-    return Dialed(connection, watch.started_ns, watch.now_ns, watch.phases_ns)
+    return watch.dialed(stream, rest)

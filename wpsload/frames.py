@@ -19,7 +19,9 @@ __all__ = [
     "Message",
     "close_payload",
     "encode",
+    "header",
     "masked",
+    "payload_bytes",
     "read_close",
 ]
 
@@ -56,17 +58,29 @@ def encode(opcode: int, payload: bytes, *, mask_key: bytes | None = None) -> byt
 
     Source: RFC 6455, 5.2 and 5.3.
     """
-    size = len(payload)
-    mask_bit = 0 if mask_key is None else 0x80
-    if size < 126:
-        header = bytes((0x80 | opcode, mask_bit | size))
-    elif size < 65536:
-        header = bytes((0x80 | opcode, mask_bit | 126)) + size.to_bytes(2, "big")
-    else:
-        header = bytes((0x80 | opcode, mask_bit | 127)) + size.to_bytes(8, "big")
     if mask_key is None:
-        return header + payload
-    return header + mask_key + masked(payload, mask_key)
+        return header(opcode, len(payload), is_masked=False) + payload
+    return header(opcode, len(payload), is_masked=True) + mask_key + masked(payload, mask_key)
+
+
+def header(opcode: int, size_bytes: int, *, is_masked: bool) -> bytes:
+    """What a whole frame with a payload of `size_bytes` starts with, up to the mask key.
+
+    Source: RFC 6455, 5.2.
+    """
+    mask_bit = 0x80 if is_masked else 0
+    if size_bytes < 126:
+        return bytes((0x80 | opcode, mask_bit | size_bytes))
+    if size_bytes < 65536:
+        return bytes((0x80 | opcode, mask_bit | 126)) + size_bytes.to_bytes(2, "big")
+    return bytes((0x80 | opcode, mask_bit | 127)) + size_bytes.to_bytes(8, "big")
+
+
+def payload_bytes(frame_bytes: int) -> int:
+    """The size of the payload in a masked frame of `frame_bytes` bytes that `encode` gave."""
+    if frame_bytes < 126 + 6:
+        return frame_bytes - 6
+    return frame_bytes - 8 if frame_bytes < 65536 + 8 else frame_bytes - 14
 
 
 def masked(payload: bytes, key: bytes) -> bytes:

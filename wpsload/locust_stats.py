@@ -7,9 +7,9 @@ what its workers report: an entry is filled, and the entry of that name and the 
 by it. That costs per different latency, not per sample.
 
 A scenario, a plugin or an exporter may listen to `request` events too. While anybody does, each
-sample of a batch is fired after all: up to `flush_every_s` late, one metric after the other, and in
-no user's greenlet. A listener that raises `StopUser` or another word to the user is therefore not
-heard, while `StopTest` stops the test as ever.
+sample of a batch is fired after all. Either way a listener hears of a sample up to `flush_every_s`
+late, one metric after the other, and in no user's greenlet. One that raises `StopUser` or another
+word to the user is therefore not heard, while `StopTest` stops the test as ever.
 
 Whether anybody else listens is not for Locust to say, so `_has_other_listeners` looks into the
 event. A test holds it against the Locust that is installed.
@@ -28,7 +28,7 @@ from locust.exception import (
 from locust.runners import Runner, locust_exception_handler
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 import gevent
@@ -67,8 +67,21 @@ class LocustStats:
         """Seconds between batches; a whole number of them makes a second."""
         return _REPLAY_EVERY_S if _has_other_listeners(self._request) else _FLUSH_EVERY_S
 
-    def add(self, sample: Sample) -> None:
-        """Tell one sample, now."""
+    def add(self, samples: Iterable[Sample]) -> None:
+        """Tell one sample after the other; may wait for who listens."""
+        asked: StopTest | None = None
+        for sample in samples:
+            try:
+                self._fire(sample)
+            except _TO_A_USER:
+                pass  # it has gone on long ago
+            except StopTest as error:
+                asked = asked or error
+        if asked is not None:  # as in a greenlet of a user, which ends by it
+            handler = locust_exception_handler(self._environment)
+            gevent.spawn(_raise, asked).link_exception(handler)
+
+    def _fire(self, sample: Sample) -> None:
         # A failure has no time: it must not improve a percentile by failing fast.
         is_timed = sample.failure is None and sample.latency_ns is not None
         self._request.fire(
@@ -86,22 +99,10 @@ class LocustStats:
         What is fired, instead of merged, counts as of now.
         """
         if _has_other_listeners(self._request):
-            self._replay(batch)
+            timed = zip(batch.latencies_ns, batch.sizes_bytes, strict=True)
+            self.add(Sample(batch.metric, ns, size_bytes=size) for ns, size in timed)
         else:
             merge(self._environment.stats, batch.metric, latency, batch.sizes_bytes, ago_s=ago_s)
-
-    def _replay(self, batch: Batch) -> None:
-        asked: StopTest | None = None
-        for latency_ns, size_bytes in zip(batch.latencies_ns, batch.sizes_bytes, strict=True):
-            try:
-                self.add(Sample(batch.metric, latency_ns, size_bytes=size_bytes))
-            except _TO_A_USER:
-                pass  # it has gone on long ago
-            except StopTest as error:
-                asked = asked or error
-        if asked is not None:  # as in a greenlet of a user, which ends by it
-            handler = locust_exception_handler(self._environment)
-            gevent.spawn(_raise, asked).link_exception(handler)
 
 
 def merge(

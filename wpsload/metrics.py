@@ -51,11 +51,13 @@ CONNECTION_LOST = Metric(
 )
 JOIN_GROUP = Metric("ACK", "joinGroup", "request written → ack received")
 LEAVE_GROUP = Metric("ACK", "leaveGroup", "request written → ack received")
-SEND_TO_GROUP = Metric("ACK", "sendToGroup", "request written → ack received")
+SEND_TO_GROUP = Metric("ACK", "sendToGroup", "request written, by `publish`: due → ack received")
 EVENT = Metric("ACK", "event", "request written → ack received")
 ECHO = Metric("ECHO", "message", "frame written → its echo received (simple client)")
 DELIVERY = Metric(
-    "DELIVERY", "group", "message written by its sender → received, once for every member"
+    "DELIVERY",
+    "group",
+    "message written by its sender → received, once for every member",
 )
 
 METRICS: tuple[Metric, ...] = (

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from wpsload.connection import Limits
+from wpsload.engine import ENGINE_NAMES, EngineName
 from wpsload.errors import ConfigError
+from wpsload.link import Limits
 from wpsload.payload import check_size
 from wpsload.subprotocol import MAX_MESSAGE_BYTES, DataType
 from wpsload.units import parse_duration_s
@@ -124,6 +125,13 @@ OPTIONS: tuple[Option, ...] = (
         choices=("query", "header"),
     ),
     Option("token-ttl", "60m", "Lifetime of the tokens that the run mints.", _lifetime),
+    Option(
+        "engine",
+        "fast",
+        "What drives the connections: epoll where there is one, only what every system has, "
+        "or websocket-client for comparison.",
+        choices=ENGINE_NAMES,
+    ),
 )
 
 
@@ -139,6 +147,7 @@ class Settings:
     limits: Limits
     is_token_in_header: bool
     token_ttl_s: float
+    engine: EngineName
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> "Settings":
@@ -165,6 +174,7 @@ class Settings:
             ),
             is_token_in_header=read["token-in"] == "header",
             token_ttl_s=parse_duration_s(read["token-ttl"]),
+            engine=read["engine"],
         )
 
 

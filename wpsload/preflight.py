@@ -1,11 +1,14 @@
 """One connection before the load, so that a wrong key or host is one clear line and not a run."""
 
+import os
+
 import click
 
+from wpsload import frames
 from wpsload.clock import clock_ns, unix_s
-from wpsload.connection import Address
-from wpsload.dialing import dial
+from wpsload.dialing import Address, dial
 from wpsload.errors import ConfigError, ConnectError
+from wpsload.link import NORMAL_CLOSURE
 from wpsload.options import Settings
 from wpsload.target import Target
 
@@ -35,9 +38,8 @@ def probe(target: Target, settings: Settings, *, subprotocol: str | None) -> Non
         client = target.client_url(0, now_s=unix_s(), ttl_s=settings.token_ttl_s)
         address = Address.of(client, is_token_in_header=settings.is_token_in_header)
         dialed = dial(
-            address.url,
+            address,
             subprotocol=subprotocol,
-            headers=address.headers,
             timeout_s=settings.limits.connect_timeout_s,
             clock_ns=clock_ns,
         )
@@ -51,4 +53,9 @@ def probe(target: Target, settings: Settings, *, subprotocol: str | None) -> Non
             ) from error
         click.echo(f"warning: {failure}; the users will retry", err=True)
     else:
-        dialed.websocket.close(timeout=settings.limits.connect_timeout_s)
+        dialed.transport.write(
+            frames.encode(
+                frames.CLOSE, frames.close_payload(NORMAL_CLOSURE), mask_key=os.urandom(4)
+            )
+        )
+        dialed.transport.close()

@@ -1,18 +1,22 @@
 """One load run in this process: its target, settings, what it measures, its users' numbers.
 
 What is rare, such as a failure or a new connection, is recorded when it happens. What happens once
-a message goes to the meter, and from there into the recorder and Locust's statistics by `roll`: a
-few times a second, and before anybody reads. So each sample is in both, once.
+a message goes to the meter, and from there into the recorder by `roll`: a few times a second, and
+before anybody reads. Then Locust's statistics are told of both, in a greenlet where listeners may
+wait. So each sample is in both, once.
 """
 
 import heapq
 from collections.abc import Callable
 from typing import Protocol
 
+from gevent import get_hub
 from gevent.lock import RLock
 
-from wpsload.clock import unix_s
-from wpsload.connection import Address
+from wpsload.clock import CLOCK, unix_s
+from wpsload.dialing import Address
+from wpsload.engine import Engine
+from wpsload.familiar import Familiar
 from wpsload.histogram import Histogram
 from wpsload.meter import Batch, Meter
 from wpsload.metrics import Sample
@@ -36,8 +40,8 @@ class NumberSource(Protocol):
 class Statistics(Protocol):
     """Is told of every success and failure, besides the recorder."""
 
-    def add(self, sample: Sample) -> None:
-        """One measured operation is over."""
+    def add(self, samples: list[Sample]) -> None:
+        """These operations are over; may wait for who listens."""
 
     def add_batch(self, batch: Batch, latency: Histogram, *, ago_s: float) -> None:
         """Many are, with these latencies, and were `ago_s` ago; may wait for who listens."""
@@ -86,9 +90,19 @@ class LoadRun:
         self.settings = Settings.read({})
         self.numbers: NumberSource = Numbers()
         self.meter = Meter()
+        self._samples: list[Sample] = []  # that the statistics have not been told yet
         self._recorder = Recorder()
+        self._engine: Engine | None = None
+        self.familiar = Familiar(CLOCK)
         self._rolled_s = now_s()
         self._rolling = RLock()
+
+    @property
+    def engine(self) -> Engine:
+        """What drives the connections of this process, by the options of the present test."""
+        if self._engine is None or self._engine.name != self.settings.engine:
+            self._engine = Engine(get_hub(), self.settings.engine)
+        return self._engine
 
     @property
     def recorder(self) -> Recorder:
@@ -100,6 +114,7 @@ class LoadRun:
         """A test begins: forget what the last one in this process left."""
         self.settings = settings
         self.meter.take()
+        self._samples.clear()
         self._rolled_s = self._now_s()
         self._recorder.reset()
 
@@ -123,6 +138,8 @@ class LoadRun:
                 latency.record_all(batch.latencies_ns)
                 self._recorder.add_latencies(batch.metric, latency, int(taken_s))
                 latencies.append(latency)
+            samples, self._samples = self._samples, []
+            self._statistics.add(samples)
             for batch, latency in zip(taken.batches, latencies, strict=True):
                 self._statistics.add_batch(batch, latency, ago_s=now_s - taken_s)
 
@@ -139,7 +156,7 @@ class LoadRun:
     def record(self, sample: Sample) -> None:
         """One measured operation is over."""
         self._recorder.add(sample, int(self._now_s()))
-        self._statistics.add(sample)
+        self._samples.append(sample)
 
     def count(self, name: str, amount: int) -> None:
         """`amount` more of the countable `name`."""

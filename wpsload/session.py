@@ -15,10 +15,13 @@ payload (simple), never by order.
 
 import enum
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import orjson
 
 from wpsload import payload
 from wpsload.errors import LocalProtocolError, RemoteProtocolError
+from wpsload.familiar import Familiar
 from wpsload.metrics import (
     DELIVERY,
     ECHO,
@@ -51,11 +54,16 @@ __all__ = [
     "Arrived",
     "Happened",
     "Message",
+    "Pending",
     "PubSubSession",
     "Ready",
     "SimpleSession",
     "State",
 ]
+
+
+_ACK = b'{"type":"ack"'
+_new_pending = tuple.__new__  # the class's own takes twice as long
 
 
 class State(enum.Enum):
@@ -118,9 +126,15 @@ class Arrived:
 Happened = Ready | Answered | Arrived
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
+class Pending(NamedTuple):
+    """A request that was written, or is being written, and has no answer yet.
+
+    `due_ns` is when it should have been written, which its latency counts from; `sent_ns` is when
+    it was, which the wait for its answer is limited from. `group` is the one it asked to join.
+    """
+
     metric: Metric
+    due_ns: int
     sent_ns: int
     group: str | None = None
 
@@ -133,12 +147,19 @@ class _Session:
     def __init__(self, *, clock: str) -> None:
         self.state = State.CLOSED
         self._clock = clock
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
 
     @property
     def pending_count(self) -> int:
         """Answers that are still due."""
         return len(self._pending)
+
+    @property
+    def oldest(self) -> tuple[int, int] | None:
+        """Key and send time of the request that has waited longest; None if none waits."""
+        for key, pending in self._pending.items():
+            return key, pending.sent_ns
+        return None
 
     def opening(self) -> None:
         """The transport starts to connect."""
@@ -156,6 +177,22 @@ class _Session:
     def expire(self, key: int) -> Answered:
         """Give up waiting for the answer known by `key`; one that comes later is ignored."""
         return self._failed(key, "Timeout")
+
+    def retract(self, key: int) -> None:
+        """The request known by `key` could not be written: nobody answers it, or counts it."""
+        del self._pending[key]
+
+    def acknowledged(self, frame: bytes) -> tuple[int, Pending] | None:
+        """The key of a request and the request, if a text `frame` is told to be its plain ack."""
+        return None
+
+    def delivered_ns(self, frame: bytes) -> int | None:
+        """The send time of a group message, if a text `frame` is told to be one."""
+        return None
+
+    def publish(self, due_ns: int, sent_ns: int) -> int:
+        """The ackId of a message that was due at `due_ns` and is written now."""
+        raise LocalProtocolError("a simple client cannot publish to a group")
 
     def _failed(self, key: int, failure: str) -> Answered:
         pending = self._pending.pop(key)
@@ -177,13 +214,16 @@ class PubSubSession(_Session):
     """A client that speaks `json.webpubsub.azure.v1`.
 
     Args:
-        clock: name of the clock that `sent_ns` and `now_ns` are read from, see `payload`.
+        clock: name of the clock that all times are read from, see `payload`.
+        familiar: what the clients of this process have seen, to share it.
     """
 
     subprotocol = JSON_V1
 
-    def __init__(self, *, clock: str) -> None:
+    def __init__(self, *, clock: str, familiar: Familiar | None = None) -> None:
         super().__init__(clock=clock)
+        self._familiar = familiar or Familiar(clock)
+        self._stamp_at = 0
         self._next_ack_id = 1  # never reset, as in the official clients: protocol reference, 8.5
         self._groups: set[str] = set()
 
@@ -198,13 +238,13 @@ class PubSubSession(_Session):
 
     def join(self, group: str, *, sent_ns: int) -> tuple[int, bytes]:
         """The frame that asks to join `group`, and the ackId it is known by."""
-        ack_id = self._expect(_Pending(JOIN_GROUP, sent_ns, check_group(group)))
+        ack_id = self._expect(Pending(JOIN_GROUP, sent_ns, sent_ns, check_group(group)))
         self._groups.add(group)
         return ack_id, encode_request(JoinGroup(group, ack_id))
 
     def leave(self, group: str, *, sent_ns: int) -> tuple[int, bytes]:
         """The frame that asks to leave `group`, and the ackId it is known by."""
-        ack_id = self._expect(_Pending(LEAVE_GROUP, sent_ns, check_group(group)))
+        ack_id = self._expect(Pending(LEAVE_GROUP, sent_ns, sent_ns, check_group(group)))
         self._groups.discard(group)
         return ack_id, encode_request(LeaveGroup(group, ack_id))
 
@@ -218,7 +258,7 @@ class PubSubSession(_Session):
         """
         request = SendToGroup(check_group(group), data, data_type, no_echo, self._next_ack_id)
         frame = encode_request(request)  # before anything is expected: it may refuse
-        return self._expect(_Pending(SEND_TO_GROUP, sent_ns)), frame
+        return self._expect(Pending(SEND_TO_GROUP, sent_ns, sent_ns)), frame
 
     def send_event(
         self, event: str, data: Any, data_type: DataType, *, sent_ns: int
@@ -229,7 +269,45 @@ class PubSubSession(_Session):
             LocalProtocolError: if the data does not fit its type.
         """
         frame = encode_request(Event(event, data, data_type, self._next_ack_id))
-        return self._expect(_Pending(EVENT, sent_ns)), frame
+        return self._expect(Pending(EVENT, sent_ns, sent_ns)), frame
+
+    def publish(self, due_ns: int, sent_ns: int) -> int:
+        """The ackId of a message that was due at `due_ns` and is written now."""
+        if self.state is not State.OPEN:
+            self._require_open()
+        ack_id = self._next_ack_id
+        self._next_ack_id = ack_id + 1
+        self._pending[ack_id] = _new_pending(Pending, (SEND_TO_GROUP, due_ns, sent_ns, None))
+        return ack_id
+
+    def acknowledged(self, frame: bytes) -> tuple[int, Pending] | None:
+        """The ackId and the request, if a text `frame` is its ack, of the kind that says yes.
+
+        None for whatever else, which is for `receive`; the two say the same. This one tells by the
+        first bytes, and makes no object of its own.
+        """
+        if not frame.startswith(_ACK):
+            return None
+        try:
+            message = orjson.loads(frame)
+        except orjson.JSONDecodeError:
+            return None
+        ack_id = message.get("ackId")
+        if (
+            message.get("success") is not True
+            or message.get("type") != "ack"
+            or type(ack_id) is not int  # True is 1
+        ):
+            return None
+        pending = self._pending.pop(ack_id, None)
+        return None if pending is None else (ack_id, pending)
+
+    def delivered_ns(self, frame: bytes) -> int | None:
+        """The send time of a group message, if a text `frame` is one that is told by its looks.
+
+        None for whatever else, which is for `receive`; the two say the same.
+        """
+        return self._familiar.sent_ns(frame, self._stamp_at) if self._stamp_at else None
 
     def receive(self, frame: bytes, *, is_text: bool, now_ns: int) -> tuple[Happened, ...]:
         """What one WebSocket message means; empty if it means nothing to us.
@@ -243,6 +321,7 @@ class PubSubSession(_Session):
             case Ack() as ack:
                 return self._acknowledge(ack, len(frame), now_ns)
             case GroupMessage() as message:
+                self._stamp_at = self._familiar.learn(frame, message.data) or self._stamp_at
                 latency_ns = payload.latency_ns(
                     payload.read(message.data), clock=self._clock, now_ns=now_ns
                 )
@@ -258,7 +337,7 @@ class PubSubSession(_Session):
             case _:
                 return ()  # the close frame that follows `disconnected` says the same with a code
 
-    def _expect(self, pending: _Pending) -> int:
+    def _expect(self, pending: Pending) -> int:
         self._require_open()
         ack_id = self._next_ack_id
         self._next_ack_id += 1
@@ -272,7 +351,7 @@ class PubSubSession(_Session):
         if ack.error == "Forbidden" and pending.metric is JOIN_GROUP and pending.group is not None:
             self._groups.discard(pending.group)
         failure = None if ack.is_success else ack.error
-        sample = Sample(pending.metric, now_ns - pending.sent_ns, failure, size_bytes)
+        sample = Sample(pending.metric, now_ns - pending.due_ns, failure, size_bytes)
         return (Answered(ack.ack_id, ack, sample),)
 
 
@@ -298,7 +377,7 @@ class SimpleSession(_Session):
         data = payload.stamp(
             payload.Stamp(self._clock, key), size_bytes=size_bytes, data_type=data_type
         )
-        self._pending[key] = _Pending(ECHO, sent_ns)
+        self._pending[key] = Pending(ECHO, sent_ns, sent_ns)
         return key, data.encode("ascii") if isinstance(data, str) else data
 
     def receive(self, frame: bytes, *, is_text: bool, now_ns: int) -> tuple[Happened, ...]:
@@ -316,5 +395,5 @@ class SimpleSession(_Session):
         pending = self._pending.pop(stamp.sent_ns, None) if stamp is not None else None
         if stamp is None or pending is None:
             return (arrived,)
-        sample = Sample(ECHO, now_ns - pending.sent_ns, size_bytes=len(frame))
+        sample = Sample(ECHO, now_ns - pending.due_ns, size_bytes=len(frame))
         return (Answered(stamp.sent_ns, Ack(stamp.sent_ns, success=True), sample), arrived)

@@ -4,7 +4,7 @@ import re
 
 from wpsload.errors import ConfigError
 
-__all__ = ["NS_PER_MS", "NS_PER_S", "ms", "parse_duration_s", "seconds"]
+__all__ = ["NS_PER_MS", "NS_PER_S", "ms", "nanoseconds", "parse_duration_s", "seconds"]
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -22,6 +22,11 @@ def ms(duration_ns: int) -> float:
 def seconds(duration_ns: int) -> float:
     """Nanoseconds as seconds."""
     return duration_ns / NS_PER_S
+
+
+def nanoseconds(duration_s: float) -> int:
+    """Seconds as nanoseconds."""
+    return round(duration_s * NS_PER_S)
 
 
 def parse_duration_s(text: str) -> float:

@@ -1,6 +1,8 @@
 """Locust users that are clients of Web PubSub: subclass one and write plain `@task`s.
 
 Each user is one connection, opened when the user starts and closed with code 1000 when it stops.
+One without tasks stays connected, and does what `on_start` set going.
+
 Verbs wait until the connection is open, so a task needs no code for drops: they are counted, and
 the user comes back by itself. A request that fails is counted too, and says so in the `Ack` that
 the verb returns; no verb raises for what the service does.
@@ -14,21 +16,25 @@ from typing import Any
 
 import gevent
 
-from wpsload import payload, plugin
+from wpsload import payload as payloads
+from wpsload import plugin
 from wpsload.clock import CLOCK, clock_ns
 from wpsload.connection import Connection
 from wpsload.errors import LocalProtocolError
 from wpsload.metrics import Sample
 from wpsload.options import Settings
+from wpsload.publication import Computed, Publication, Stamped
+from wpsload.publishing import Publishing
 from wpsload.session import Message, PubSubSession, SimpleSession
 from wpsload.subprotocol import Ack, DataType
 from wpsload.units import NS_PER_S, seconds
 
-__all__ = ["Ack", "Message", "PubSubUser", "SimpleUser"]
+__all__ = ["Ack", "Message", "PubSubUser", "Publishing", "SimpleUser"]
 
 _log = logging.getLogger(__name__)
 _complained: set[type] = set()
 
+_FOREVER_S = 366 * 86400.0
 _SPAWN_BURST_S = 1.0  # Locust spawns a second's worth of users at once
 
 
@@ -49,13 +55,17 @@ class _WebPubSubUser(User):
         self._due_ns = 0
         self._number: int | None = None
         self._has_left = False
+        self.is_listening = type(self).on_message is not _WebPubSubUser.on_message
         self._connection = Connection(
             session,
             address=lambda: self._run.address(self.number),
             observer=self,
+            meter=self._run.meter,
             limits=self._run.settings.limits,
-            clock_ns=clock_ns,
+            engine=self._run.engine,
         )
+        if not self.tasks:
+            self.tasks = [_stay]
 
     @property
     def number(self) -> int:
@@ -131,12 +141,25 @@ class _WebPubSubUser(User):
         try:
             self.on_message(message)
         except Exception as error:
-            if type(self) not in _complained:  # Locust counts them all; one traceback is enough
-                _complained.add(type(self))
-                _log.exception("on_message of %s failed", type(self).__name__)
-            self.environment.events.user_error.fire(
-                user_instance=self, exception=error, tb=error.__traceback__
-            )
+            self.mistake(error)
+
+    def mistake(self, error: Exception) -> None:
+        """Report what the scenario's code raised where the event loop called it."""
+        if type(self) not in _complained:  # Locust counts them all; one traceback is enough
+            _complained.add(type(self))
+            _log.error("%s failed", type(self).__name__, exc_info=error)
+        # Who listens may wait for something, which nothing may do in the event loop.
+        gevent.spawn(
+            self.environment.events.user_error.fire,
+            user_instance=self,
+            exception=error,
+            tb=error.__traceback__,
+        )
+
+
+def _stay(user: Any) -> None:
+    """The task of a user without tasks: wait, ready to be stopped, as between any two tasks."""
+    user.wait_time = lambda: _FOREVER_S
 
 
 class PubSubUser(_WebPubSubUser):
@@ -149,7 +172,9 @@ class PubSubUser(_WebPubSubUser):
     subprotocol = PubSubSession.subprotocol
 
     def __init__(self, environment: Any) -> None:
-        self._session = PubSubSession(clock=CLOCK)
+        run = plugin.run_of(environment)
+        self._session = PubSubSession(clock=CLOCK, familiar=run.familiar)
+        self._stamped: dict[tuple[str, DataType, bool], Stamped] = {}
         super().__init__(environment, self._session)
 
     def join(self, group: str) -> Ack:
@@ -174,33 +199,76 @@ class PubSubUser(_WebPubSubUser):
         payload of `--wps-payload-bytes` is sent that carries its send time, which is what delivery
         latency is measured with. `data_type` and `no_echo` default to the options.
         """
-        kind = data_type or self.settings.data_type
-        is_no_echo = self.settings.is_no_echo if no_echo is None else no_echo
+        kind, is_no_echo = self._defaults(data_type, no_echo)
+        if data is None:
+            return self._connection.ask(self._stamp(group, kind, is_no_echo))
+        return self._connection.ask(Computed(group, lambda: data, kind, no_echo=is_no_echo))
 
-        def make(sent_ns: int) -> tuple[int, bytes]:
-            body = self._stamped(kind, sent_ns) if data is None else data
-            return self._session.send_to_group(
-                group, body, kind, no_echo=is_no_echo, sent_ns=sent_ns
+    def publish(
+        self,
+        group: str,
+        *,
+        every: float | None = None,
+        payload: Any = None,
+        data_type: DataType | None = None,
+        no_echo: bool | None = None,
+    ) -> Publishing:
+        """Publish to `group` every so many seconds from now on, without waiting for anything.
+
+        The messages leave on time, whatever this user's tasks do, and their acks are measured. Use
+        it for steady load: it costs a fraction of what a task for each message does. It ends with
+        the user, or when `stop` is called on what is returned.
+
+        `every` is in seconds and defaults to `--wps-interval`; 0 is a closed loop, in which the
+        next message leaves as soon as the ack is in. `payload` is the data of each message as in
+        `send_to_group`, or a function without arguments that gives it and must not wait for
+        anything. The rest as in `send_to_group`.
+
+        Raises:
+            LocalProtocolError: if the group is no group name, or the interval is negative.
+        """
+        every_s = self.settings.interval_s if every is None else every
+        if every_s < 0:
+            raise LocalProtocolError(f"an interval cannot be negative: {every_s} s")
+        kind, is_no_echo = self._defaults(data_type, no_echo)
+        publication: Publication
+        if payload is None:
+            publication = self._stamp(group, kind, is_no_echo)
+        else:
+            data = payload if callable(payload) else lambda: payload
+            publication = Computed(group, data, kind, no_echo=is_no_echo)
+        return self._connection.publish(publication, every_s)
+
+    def _defaults(self, data_type: DataType | None, no_echo: bool | None) -> tuple[DataType, bool]:
+        settings = self.settings
+        return data_type or settings.data_type, settings.is_no_echo if no_echo is None else no_echo
+
+    def _stamp(self, group: str, data_type: DataType, no_echo: bool) -> Stamped:
+        key = group, data_type, no_echo
+        stamped = self._stamped.get(key)
+        if stamped is None:
+            stamped = self._stamped[key] = Stamped(
+                group,
+                data_type,
+                no_echo=no_echo,
+                size_bytes=self.settings.payload_bytes,
+                clock=CLOCK,
             )
-
-        return self._connection.request(make)
+        return stamped
 
     def send_event(self, event: str, data: Any = None, *, data_type: DataType | None = None) -> Ack:
         """Send a user event to the application server and wait for the ack; data as above."""
         kind = data_type or self.settings.data_type
 
         def make(sent_ns: int) -> tuple[int, bytes]:
-            body = self._stamped(kind, sent_ns) if data is None else data
+            body = data
+            if body is None:
+                stamp = payloads.Stamp(CLOCK, sent_ns)
+                size_bytes = self.settings.payload_bytes
+                body = payloads.stamp(stamp, size_bytes=size_bytes, data_type=kind)
             return self._session.send_event(event, body, kind, sent_ns=sent_ns)
 
         return self._connection.request(make)
-
-    def _stamped(self, data_type: DataType, sent_ns: int) -> str | bytes:
-        return payload.stamp(
-            payload.Stamp(CLOCK, sent_ns),
-            size_bytes=self.settings.payload_bytes,
-            data_type=data_type,
-        )
 
 
 class SimpleUser(_WebPubSubUser):

@@ -2,7 +2,7 @@
 
 import contextlib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import DEADLINE_S, StandIn
 
-from wpsload import dialing
+from wpsload import dialing, websocket_client
 from wpsload.clock import clock_ns
-from wpsload.dialing import BufferedSocket, Dialed
+from wpsload.dialing import Address, Dialed
 from wpsload.errors import ConnectError
 from wpsload.subprotocol import JSON_V1
+from wpsload.websocket_client import BufferedSocket
+
+_dial: Callable[..., Dialed] = dialing.dial
 
 
-def dial(url: str) -> Dialed:
+@pytest.fixture(scope="module", params=[dialing, websocket_client], autouse=True)
+def module(request: pytest.FixtureRequest) -> Any:
+    """All tests of this module hold for our dialing, and for that of websocket-client."""
+    globals()["_dial"] = request.param.dial
+    return request.param
+
+
+def dial(url: str, *, timeout_s: float = DEADLINE_S) -> Dialed:
     """Dial as a PubSub client."""
-    return dialing.dial(
-        url, subprotocol=JSON_V1, headers={}, timeout_s=DEADLINE_S, clock_ns=clock_ns
-    )
+    return _dial(Address(url, {}), subprotocol=JSON_V1, timeout_s=timeout_s, clock_ns=clock_ns)
 
 
 def url_of(stand_in: StandIn, scheme: str, address: str) -> str:
@@ -37,8 +45,7 @@ def url_of(stand_in: StandIn, scheme: str, address: str) -> str:
 
 def hang_up(dialed: Dialed) -> None:
     """Close without a handshake."""
-    dialed.websocket.sock.close()
-    dialed.websocket.shutdown()
+    dialed.transport.close()
 
 
 def pump(source: Any, sink: Any) -> None:
@@ -71,10 +78,10 @@ def tls_url(stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     server.start()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    dialing._tls_context.cache_clear()
+    dialing.tls_context.cache_clear()
     yield url_of(stand_in, "wss", f"localhost:{server.server_port}")
     server.stop()
-    dialing._tls_context.cache_clear()
+    dialing.tls_context.cache_clear()
 
 
 @pytest.fixture
@@ -121,7 +128,7 @@ def test_tls_is_a_phase(tls_url: str) -> None:
 def test_an_untrusted_certificate_is_named(tls_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate of an unknown authority is a failure of the TLS phase."""
     monkeypatch.delenv("SSL_CERT_FILE")
-    dialing._tls_context.cache_clear()
+    dialing.tls_context.cache_clear()
     with pytest.raises(ConnectError, match="TLS certificate: ") as caught:
         dial(tls_url)
     assert caught.value.phase == "tls"
@@ -178,13 +185,7 @@ def test_a_silent_server_is_a_timeout() -> None:
         socket.create_server(("127.0.0.1", 0)) as server,  # the kernel accepts, nobody answers
         pytest.raises(ConnectError, match=r"timeout \(upgrade\)"),
     ):
-        dialing.dial(
-            f"ws://127.0.0.1:{server.getsockname()[1]}/",
-            subprotocol=None,
-            headers={},
-            timeout_s=0.2,
-            clock_ns=clock_ns,
-        )
+        dial(f"ws://127.0.0.1:{server.getsockname()[1]}/", timeout_s=0.2)
 
 
 def test_the_environment_names_a_proxy(stand_in: StandIn, proxy: list[bytes]) -> None:
@@ -201,6 +202,19 @@ def test_loopback_needs_no_proxy(stand_in: StandIn, proxy: list[bytes]) -> None:
     """The stand-in is reached directly whatever the environment says."""
     hang_up(dial(stand_in.client_url()))
     assert proxy == []
+
+
+def test_a_tls_session_is_resumed(tls_url: str) -> None:
+    """A second connection to a service spares the certificates, as browsers do."""
+    transports = [
+        dialing.dial(
+            Address(tls_url, {}), subprotocol=JSON_V1, timeout_s=DEADLINE_S, clock_ns=clock_ns
+        ).transport
+        for _ in range(2)
+    ]
+    assert [one.is_resumed for one in transports] == [False, True]
+    for one in transports:
+        one.close()
 
 
 @given(steps=st.lists(st.tuples(st.binary(min_size=1, max_size=20), st.lists(st.integers(1, 9)))))

@@ -226,9 +226,9 @@ def test_single_samples_are_fired_as_they_are(environment: Environment) -> None:
     heard: list[dict[str, Any]] = []
     environment.events.request.add_listener(lambda **request: heard.append(request))
     statistics = LocustStats(environment)
-    statistics.add(Sample(SEND_TO_GROUP, 5_000_000, size_bytes=9))
-    statistics.add(Sample(SEND_TO_GROUP, 5_000_000, failure="Forbidden"))
-    statistics.add(Sample(SEND_TO_GROUP, None))
+    statistics.add([Sample(SEND_TO_GROUP, 5_000_000, size_bytes=9)])
+    statistics.add([Sample(SEND_TO_GROUP, 5_000_000, failure="Forbidden")])
+    statistics.add([Sample(SEND_TO_GROUP, None)])
     assert [one["response_time"] for one in heard] == [5.0, None, None]
     entry, _ = both(environment.stats)
     assert (entry.num_requests, entry.num_none_requests, entry.num_failures) == (3, 2, 1)

@@ -1,0 +1,86 @@
+"""The engine: what all connections of a process share to be driven from one event loop.
+
+Sockets that are ready, and times that have come, call back from gevent's loop; no greenlet is
+switched to unless a scenario waits for an answer. Nothing that is called back may wait.
+"""
+
+import os
+import sys
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, get_args
+
+from wpsload.agenda import Agenda, Entry
+from wpsload.alarm import Alarm, LoopAlarm, TimerfdAlarm, has_timerfd
+from wpsload.clock import clock_ns
+from wpsload.poller import EpollPoller, Poller, WatcherPoller, has_epoll
+
+__all__ = ["ENGINE_NAMES", "Engine", "EngineName"]
+
+EngineName = Literal["fast", "portable", "websocket-client"]
+"""`fast` is epoll and timerfd where the system has them, `portable` the same code on gevent's own
+watchers, `websocket-client` a greenlet and an object of that library for each connection."""
+
+ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
+
+_KEYS_AT_ONCE = 1024
+
+
+class Engine:
+    """Calls back from the loop of one gevent `hub`.
+
+    Attributes:
+        poller: tells when sockets are ready.
+        mask_keys: a new random key of 32 bits for each frame.
+        soon: call a function with its arguments when the loop turns.
+    """
+
+    def __init__(self, hub: Any, name: EngineName = "fast") -> None:
+        loop = hub.loop
+        self.name = name
+        self.hub = hub
+        self.clock_ns = clock_ns
+        self.mask_keys = _mask_keys()
+        self.soon: Callable[..., Any] = loop.run_callback
+        is_fast = name == "fast"
+        self.poller: Poller = EpollPoller(loop) if is_fast and has_epoll() else WatcherPoller(loop)
+        self._alarm: Alarm = (
+            TimerfdAlarm(self.poller, self._ring)
+            if is_fast and has_timerfd()
+            else LoopAlarm(loop, self._ring)
+        )
+        self._agenda = Agenda()
+        self._alarm_ns: int | None = None  # None if it is not set
+        self._is_ringing = False
+
+    def at(self, due_ns: int, act: Callable[[], None]) -> Entry:
+        """Call `act` at `due_ns`, or as soon as the loop gets to it."""
+        entry = self._agenda.add(due_ns, act)
+        if not self._is_ringing:
+            self._set_alarm()
+        return entry
+
+    def _set_alarm(self) -> None:
+        due_ns = self._agenda.next_due_ns
+        if due_ns is not None and (self._alarm_ns is None or due_ns < self._alarm_ns):
+            self._alarm_ns = due_ns
+            self._alarm.set(due_ns, self.clock_ns())
+
+    def _ring(self) -> None:
+        self._alarm_ns = None
+        self._is_ringing = True
+        try:
+            for act in self._agenda.take_due(self.clock_ns()):
+                try:
+                    act()
+                except Exception:  # the others are due all the same
+                    self.hub.handle_error(act, *sys.exc_info())
+        finally:
+            self._is_ringing = False
+            self._set_alarm()
+
+
+def _mask_keys() -> Iterator[int]:
+    # From a strong source, as RFC 6455, 10.3 demands; a thousand at once cost as much as one.
+    while True:
+        yield from array("I", os.urandom(4 * _KEYS_AT_ONCE))

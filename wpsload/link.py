@@ -1,0 +1,93 @@
+"""What stands between a connection and its socket, whatever moves the bytes."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gevent
+
+from wpsload import frames
+from wpsload.dialing import Dialed
+from wpsload.publication import Publication
+
+__all__ = [
+    "ABNORMAL_CLOSURE",
+    "NORMAL_CLOSURE",
+    "UNSENT_LIMIT_BYTES",
+    "Limits",
+    "Link",
+    "Owner",
+    "closed",
+]
+
+NORMAL_CLOSURE = 1000
+ABNORMAL_CLOSURE = 1006
+"""A connection that ended without a close frame. Source: RFC 6455, 7.1.5."""
+
+UNSENT_LIMIT_BYTES = 1024 * 1024
+"""Beyond this no more is written until the peer has read: as much as one message may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait, in seconds: to connect, for an ack, and for answers due at the end."""
+
+    connect_timeout_s: float = 10.0
+    ack_timeout_s: float = 30.0
+    drain_s: float = 5.0
+
+
+def closed(code: int) -> str:
+    """How a connection ended that the service closed with `code`."""
+    return f"closed {code}"
+
+
+class Owner(Protocol):
+    """Told what happens on a link, from the event loop or a greenlet of the link's own."""
+
+    def upgraded(self, dialed: Dialed) -> None:
+        """The handshake is done."""
+
+    def received(self, messages: list[frames.Message], now_ns: int) -> None:
+        """Messages and control frames arrived, read at `now_ns`; the latter go to `control`."""
+
+    def writable(self) -> None:
+        """What was unsent is sent."""
+
+    def ended(self, failure: str) -> None:
+        """The link is of no use any more; told once, maybe from within a call of the link."""
+
+    def broken(self, greenlet: "gevent.Greenlet[..., Any]") -> None:
+        """A mistake in this program ended `greenlet`, and the link with it."""
+
+
+class Link(Protocol):
+    """One WebSocket connection, from dialing to its end. Nothing here waits."""
+
+    @property
+    def is_drained(self) -> bool:
+        """True if the system has taken all that was flushed."""
+
+    @property
+    def is_writable(self) -> bool:
+        """False while the peer does not read what was written."""
+
+    def write(self, payload: bytes, *, is_text: bool) -> None:
+        """Put one message into the next `flush`."""
+
+    def publish(self, publication: Publication, due_ns: int, ack_id: int) -> int:
+        """Put the next message of `publication` likewise; the size of its payload in bytes."""
+
+    def flush(self) -> None:
+        """Send what was written. What `received` makes its owner write is sent without it."""
+
+    def flush_soon(self) -> None:
+        """Send it when the event loop turns, with whatever else is written until then."""
+
+    def control(self, opcode: int, payload: bytes) -> None:
+        """Answer a control frame."""
+
+    def close(self, code: int) -> None:
+        """Send a close frame; the link ends when the peer answers."""
+
+    def abort(self, failure: str) -> None:
+        """End at once, with `failure`."""

@@ -1,0 +1,150 @@
+"""Messages that are published again and again, serialised once: only what changes is written anew.
+
+A publication gives its next message as a payload, or as a whole frame masked for the wire. Both
+are what `encode_request` and `frames.encode` give, byte for byte. A mask key is a number of 32 bits
+here, whose lowest byte masks first: a product repeats it, and one XOR masks all of a message.
+
+The filler of a stamped payload is one letter over and over. Masked, it is the same four bytes over
+and over, so that a large message costs no more than a small one: it is cut where the mask begins
+anew, and what stands before and behind it is masked as one.
+"""
+
+import base64
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from wpsload import frames
+from wpsload.payload import Stamp, stamp
+from wpsload.subprotocol import DataType, SendToGroup, check_group, encode_request
+
+__all__ = ["Computed", "Publication", "Stamped"]
+
+_PERIOD = 4  # of the mask, and of "xxx" in base64
+_DATA = b'"data":"'
+_MARK_BYTES = 14  # of a stamp, up to its digits
+_DIGITS = 16
+_LITTLE: Literal["little"] = "little"
+_STAMP_LETTERS = (_MARK_BYTES + _DIGITS) * 4 // 3  # in base64: divisible, so nothing else changes
+
+
+class Publication(Protocol):
+    """Gives one message after another; `sent_ns` is the time it is stamped with, if it is."""
+
+    def payload(self, sent_ns: int, ack_id: int) -> bytes:
+        """The next request, as it stands in a text frame."""
+
+    def frame(self, sent_ns: int, ack_id: int, mask_key: int) -> bytes:
+        """The same as a whole frame, masked with `mask_key`."""
+
+
+class Stamped:
+    """Messages of `size_bytes` that carry their send time, which delivery latency is told by.
+
+    Args:
+        clock: name of the clock that send times are read from, see `wpsload.payload`.
+
+    Raises:
+        LocalProtocolError: if `group` is no group name.
+    """
+
+    __slots__ = ("_filler", "_head", "_lead", "_mark", "_periods", "_prepared", "_tail", "_unit")
+
+    def __init__(
+        self, group: str, data_type: DataType, *, no_echo: bool, size_bytes: int, clock: str
+    ) -> None:
+        data = stamp(Stamp(clock, 0), size_bytes=size_bytes, data_type=data_type)
+        whole = encode_request(SendToGroup(check_group(group), data, data_type, no_echo, ack_id=0))
+        start = whole.rindex(_DATA) + len(_DATA)
+        end = whole.index(b'"', start)
+        # The time is written into the text, or in base64 together with the mark before it.
+        self._mark = data[:_MARK_BYTES] if isinstance(data, bytes) else None
+        written = start if self._mark else start + _MARK_BYTES
+        after = written + (_STAMP_LETTERS if self._mark else _DIGITS)
+        # The first letters still belong to the stamp, and the last ones in base64 are others.
+        cut = min(after + _PERIOD + -after % _PERIOD, end)
+        unit = whole[cut : cut + _PERIOD]
+        self._unit = int.from_bytes(unit, _LITTLE)
+        self._periods = (end - cut) // _PERIOD
+        while not whole.startswith(unit * self._periods, cut):
+            self._periods -= 1
+        filler_end = cut + self._periods * _PERIOD
+        self._head = whole[:written]
+        self._lead = whole[after:cut]
+        self._filler = whole[cut:filler_end]
+        self._tail = whole[filler_end : -len(b"0}")]
+        self._prepared: dict[int, tuple[bytes, int, int]] = {}
+
+    def _around(self, sent_ns: int, ack_id: int) -> tuple[bytes, bytes]:
+        """What stands before the filler and behind it."""
+        written = b"%016x" % sent_ns
+        if self._mark is not None:
+            written = base64.b64encode(self._mark + written)
+        return self._head + written + self._lead, b"%b%d}" % (self._tail, ack_id)
+
+    def payload(self, sent_ns: int, ack_id: int) -> bytes:
+        """The next request, as it stands in a text frame."""
+        before, behind = self._around(sent_ns, ack_id)
+        return before + self._filler + behind
+
+    def frame(self, sent_ns: int, ack_id: int, mask_key: int) -> bytes:
+        """The same as a whole frame, masked with `mask_key`."""
+        before, behind = self._around(sent_ns, ack_id)
+        short = before + behind
+        size, cut = len(short), len(before)
+        prepared = self._prepared.get(size)
+        if prepared is None:
+            prepared = self._prepared[size] = self._prepare(size)
+        header, rounded, repeat = prepared
+        masked = (int.from_bytes(short, _LITTLE) ^ mask_key * repeat).to_bytes(rounded, _LITTLE)
+        return b"".join(
+            (
+                header,
+                mask_key.to_bytes(_PERIOD, _LITTLE),
+                masked[:cut],
+                (self._unit ^ mask_key).to_bytes(_PERIOD, _LITTLE) * self._periods,
+                masked[cut:size],
+            )
+        )
+
+    def _prepare(self, size: int) -> tuple[bytes, int, int]:
+        """For `size` bytes beside the filler: the frame's header, `size` rounded up to whole mask
+        keys, and the number that repeats a mask key over them."""
+        rounded = size + -size % _PERIOD
+        header = frames.header(frames.TEXT, size + len(self._filler), is_masked=True)
+        repeat = int.from_bytes(b"\x01\0\0\0" * (rounded // _PERIOD), _LITTLE)
+        return header, rounded, repeat
+
+
+class Computed:
+    """Messages whose data is asked for each time.
+
+    Args:
+        data: gives the data of the next message, by its `data_type`: a str for `text`, bytes for
+            `binary` and `protobuf`, any JSON value for `json`.
+    """
+
+    __slots__ = ("_data", "_data_type", "_group", "_no_echo")
+
+    def __init__(
+        self, group: str, data: Callable[[], Any], data_type: DataType, *, no_echo: bool
+    ) -> None:
+        self._group = check_group(group)
+        self._data = data
+        self._data_type = data_type
+        self._no_echo = no_echo
+
+    def payload(self, sent_ns: int, ack_id: int) -> bytes:
+        """The next request, as it stands in a text frame.
+
+        Raises:
+            LocalProtocolError: if the data does not fit its type.
+        """
+        data = self._data()
+        return encode_request(
+            SendToGroup(self._group, data, self._data_type, self._no_echo, ack_id)
+        )
+
+    def frame(self, sent_ns: int, ack_id: int, mask_key: int) -> bytes:
+        """The same as a whole frame, masked with `mask_key`."""
+        key = mask_key.to_bytes(_PERIOD, _LITTLE)
+        return frames.encode(frames.TEXT, self.payload(sent_ns, ack_id), mask_key=key)

@@ -1,0 +1,112 @@
+"""Schedules: messages that leave on time, from the event loop, without a greenlet to wake.
+
+An open loop has a message due at fixed times, whatever becomes of those before it. What falls due
+while the connection is not open, or its peer does not read, is sent as soon as it can be; its
+latency counts from when it was due. In a closed loop a message is due when the one before it is
+answered, be it well or badly.
+"""
+
+from typing import Protocol
+
+from wpsload.agenda import Entry
+from wpsload.engine import Engine
+from wpsload.publication import Publication
+
+__all__ = ["ClosedLoop", "OpenLoop", "Publisher", "Publishing"]
+
+
+class Publisher(Protocol):
+    """The connection that a schedule is for."""
+
+    def publish_next(
+        self, publication: Publication, due_ns: int, loop: "ClosedLoop | None" = None
+    ) -> bool:
+        """Write a message that was due at `due_ns`; False if nothing can be written now.
+
+        `loop` is to go on once it is answered.
+        """
+
+    def flush(self) -> None:
+        """Send what was written."""
+
+    def failed(self, publishing: "Publishing", error: Exception) -> None:
+        """The scenario's data could not be sent, and the schedule has ended."""
+
+
+class Publishing:
+    """A schedule on one connection, until `stop`."""
+
+    def __init__(self, publisher: Publisher, publication: Publication, engine: Engine) -> None:
+        self._publisher = publisher
+        self._publication = publication
+        self._engine = engine
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Send no more. What was sent may still be answered."""
+        self._is_stopped = True
+
+    def resume(self) -> None:
+        """Send what is due; to be called when the connection can be written to, again."""
+        raise NotImplementedError
+
+    def _send(self, due_ns: int, loop: "ClosedLoop | None" = None) -> bool:
+        if self._is_stopped:
+            return False
+        try:
+            return self._publisher.publish_next(self._publication, due_ns, loop)
+        except Exception as error:  # the scenario's own code: it must not take the loop down
+            self.stop()
+            self._publisher.failed(self, error)
+            return False
+
+
+class OpenLoop(Publishing):
+    """A message each `every_ns` nanoseconds, the first one at once."""
+
+    def __init__(
+        self, publisher: Publisher, publication: Publication, engine: Engine, *, every_ns: int
+    ) -> None:
+        super().__init__(publisher, publication, engine)
+        self._every_ns = every_ns
+        self._due_ns = engine.clock_ns()
+        self._entry: Entry | None = None
+
+    def stop(self) -> None:
+        """Send no more. What was sent may still be answered."""
+        super().stop()
+        if self._entry is not None:
+            self._entry.cancel()
+
+    def resume(self) -> None:
+        """Send what is due, and come back for the next."""
+        if self._entry is not None:
+            self._entry.cancel()
+            self._entry = None
+        now_ns = self._engine.clock_ns()
+        while self._due_ns <= now_ns:
+            if not self._send(self._due_ns):
+                break
+            self._due_ns += self._every_ns
+        else:
+            self._entry = self._engine.at(self._due_ns, self.resume)
+        self._publisher.flush()
+
+
+class ClosedLoop(Publishing):
+    """One message after another."""
+
+    def __init__(self, publisher: Publisher, publication: Publication, engine: Engine) -> None:
+        super().__init__(publisher, publication, engine)
+        self._clock_ns = engine.clock_ns
+        self._is_under_way = False
+
+    def resume(self) -> None:
+        """Send the next message, unless one is under way."""
+        if not self._is_under_way:
+            self.go_on()
+            self._publisher.flush()
+
+    def go_on(self) -> None:
+        """The message that was under way is answered."""
+        self._is_under_way = self._send(self._clock_ns(), self)

@@ -1,0 +1,142 @@
+"""A connected byte stream that never waits: plain, or with TLS. Sockets only, no event loop.
+
+What cannot be written at once is kept, and `drain` goes on with it; its owner looks at
+`unsent_bytes` and stops writing before that grows without limit.
+"""
+
+import ssl
+from typing import Any
+
+__all__ = ["Stream", "TlsStream"]
+
+_READ_BYTES = 65536
+
+
+class Stream:
+    """A connected socket of the system, set not to block. Its errors are `OSError`s.
+
+    `unsent_bytes` is what was written and not yet taken by the operating system.
+    """
+
+    __slots__ = ("_recv", "_send", "_socket", "_unsent")
+
+    def __init__(self, sock: Any) -> None:
+        self._socket = sock
+        self._recv = sock.recv
+        self._send = sock.send
+        self._unsent = bytearray()
+
+    def fileno(self) -> int:
+        """The file descriptor, to wait for."""
+        number: int = self._socket.fileno()
+        return number
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that wait until the peer takes them."""
+        return len(self._unsent)
+
+    def read(self) -> bytes | None:
+        """What has arrived: None if nothing, empty at the end of the stream."""
+        try:
+            data: bytes = self._recv(_READ_BYTES)
+        except BlockingIOError:
+            return None
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, or keep what is not taken at once."""
+        self._put(data)
+
+    def drain(self) -> None:
+        """Go on with what was kept."""
+        try:
+            sent = self._send(self._unsent)
+        except BlockingIOError:
+            return
+        del self._unsent[:sent]
+
+    def close(self) -> None:
+        """Close the socket; what is unsent is lost."""
+        self._unsent.clear()
+        self._socket.close()
+
+    def _put(self, data: bytes) -> None:
+        if self._unsent:
+            self._unsent += data
+            return
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._unsent += data[sent:]
+
+
+class TlsStream(Stream):
+    """The same through TLS, in memory: one system call moves many records.
+
+    Args:
+        tls: made by `SSLContext.wrap_bio` from the two memory buffers.
+    """
+
+    __slots__ = ("_incoming", "_outgoing", "_tls")
+
+    def __init__(self, sock: Any, tls: Any, incoming: Any, outgoing: Any) -> None:
+        super().__init__(sock)
+        self._tls = tls
+        self._incoming = incoming
+        self._outgoing = outgoing
+
+    @property
+    def session(self) -> Any:
+        """The session so far, for a later connection to resume."""
+        return self._tls.session
+
+    @property
+    def is_resumed(self) -> bool:
+        """True if the handshake went on with an earlier session."""
+        return bool(self._tls.session_reused)
+
+    def shake_hands(self) -> bool:
+        """Go on with the handshake; False as long as more has to be read for it."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            if self._outgoing.pending:
+                self._put(self._outgoing.read())
+        return True
+
+    def read(self) -> bytes | None:
+        """What has arrived and was decrypted: None if nothing, empty at the end of the stream."""
+        received = super().read()
+        if received:
+            self._incoming.write(received)
+        elif received is not None:
+            return received
+        data = self._decrypted()
+        if self._outgoing.pending:
+            self._put(self._outgoing.read())  # TLS itself had to answer
+        return data
+
+    def _decrypted(self) -> bytes | None:
+        read = self._tls.read
+        try:
+            data: bytes = read(_READ_BYTES)
+        except ssl.SSLWantReadError:
+            return None
+        chunks = [data]
+        try:
+            while data:
+                data = read(_READ_BYTES)
+                chunks.append(data)
+        except ssl.SSLWantReadError:
+            pass
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def write(self, data: bytes) -> None:
+        """Encrypt and send `data`, or keep what is not taken at once."""
+        self._tls.write(data)
+        self._put(self._outgoing.read())

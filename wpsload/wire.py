@@ -1,0 +1,250 @@
+"""One WebSocket connection on the engine: bytes from the event loop, frames to its owner.
+
+What arrives in one read is handled in one go, and all that its owner writes meanwhile leaves in
+one write.
+"""
+
+from collections.abc import Callable
+
+import gevent
+
+from wpsload import frames
+from wpsload.agenda import Entry
+from wpsload.dialing import Address, Dialed, dial
+from wpsload.engine import Engine
+from wpsload.errors import ConnectError
+from wpsload.link import ABNORMAL_CLOSURE, UNSENT_LIMIT_BYTES, Limits, Owner, closed
+from wpsload.publication import Publication
+from wpsload.stream import Stream
+from wpsload.subprotocol import MAX_MESSAGE_BYTES
+from wpsload.units import nanoseconds
+
+__all__ = ["Wire"]
+
+
+class Wire:
+    """A `wpsload.link.Link` over a non-blocking stream; dials as soon as it is made.
+
+    Args:
+        owner: told what happens.
+        address: gives the address; may wait, and raise `ConnectError`.
+        subprotocol: None for a simple client.
+    """
+
+    __slots__ = (
+        "_clock_ns",
+        "_dialing",
+        "_engine",
+        "_is_broken",
+        "_is_close_sent",
+        "_is_flush_due",
+        "_is_moving",
+        "_is_over",
+        "_limits",
+        "_mask_keys",
+        "_outgoing",
+        "_owner",
+        "_reader",
+        "_stalled",
+        "_stream",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        owner: Owner,
+        *,
+        address: Callable[[], Address],
+        subprotocol: str | None,
+        limits: Limits,
+    ) -> None:
+        self._engine = engine
+        self._owner = owner
+        self._limits = limits
+        self._clock_ns = engine.clock_ns
+        self._mask_keys = engine.mask_keys
+        self._reader = frames.FrameReader(is_peer_client=False, max_message_bytes=MAX_MESSAGE_BYTES)
+        self._stream: Stream | None = None
+        self._outgoing: list[bytes] = []
+        self._is_flush_due = False
+        self._is_close_sent = False
+        self._is_broken = False  # nothing can be written; reading will tell why
+        self._is_over = False
+        self._is_moving = False
+        self._stalled: Entry | None = None  # while the peer does not read what we write
+        self._dialing: gevent.Greenlet[..., None] | None = gevent.Greenlet(
+            self._dial, address, subprotocol
+        )
+        self._dialing.link_exception(owner.broken)
+        self._dialing.start()
+
+    def _dial(self, address: Callable[[], Address], subprotocol: str | None) -> None:
+        try:
+            dialed = dial(
+                address(),
+                subprotocol=subprotocol,
+                timeout_s=self._limits.connect_timeout_s,
+                clock_ns=self._clock_ns,
+            )
+        except ConnectError as error:
+            self._engine.soon(self._end, error.outcome)
+        else:
+            self._engine.soon(self._opened, dialed)
+
+    def _opened(self, dialed: Dialed) -> None:
+        self._dialing = None
+        if self._is_over:
+            dialed.transport.close()
+            return
+        self._stream = dialed.transport
+        self._engine.poller.add(dialed.transport.fileno(), self._ready)
+        self._owner.upgraded(dialed)
+        if dialed.rest and not self._is_over:
+            self._take(dialed.rest)
+
+    def _ready(self, is_writable: bool) -> None:
+        try:
+            if is_writable:
+                self._drain()
+            if self._stream is None:
+                return
+            try:
+                data = self._stream.read()
+            except OSError:
+                data = b""
+            if data:
+                self._take(data)
+            elif data is not None:
+                self._end(closed(ABNORMAL_CLOSURE))
+        except Exception:
+            self.abort("internal error")  # or the loop would come back to it for ever
+            raise
+
+    def _take(self, data: bytes) -> None:
+        reader = self._reader
+        self._owner.received(reader.feed(data), self._clock_ns())
+        if reader.error is not None and not self._is_over:
+            self.close(reader.error.close_code)
+            self._end("protocol error")
+        elif self._outgoing:
+            self.flush()
+
+    @property
+    def is_drained(self) -> bool:
+        """True if the system has taken all that was flushed."""
+        return self._stalled is None
+
+    @property
+    def is_writable(self) -> bool:
+        """False while the peer does not read what was written."""
+        return self._stalled is None or self._unsent_bytes < UNSENT_LIMIT_BYTES
+
+    @property
+    def _unsent_bytes(self) -> int:
+        return self._stream.unsent_bytes if self._stream is not None else 0
+
+    def write(self, payload: bytes, *, is_text: bool) -> None:
+        """Put one message into the next `flush`."""
+        opcode = frames.TEXT if is_text else frames.BINARY
+        self._put(opcode, payload)
+
+    def publish(self, publication: Publication, due_ns: int, ack_id: int) -> int:
+        """Put the next message of `publication` likewise; the size of its payload in bytes."""
+        frame = publication.frame(due_ns, ack_id, next(self._mask_keys))
+        self._outgoing.append(frame)
+        return frames.payload_bytes(len(frame))
+
+    def _put(self, opcode: int, payload: bytes) -> None:
+        key = next(self._mask_keys).to_bytes(4, "little")
+        self._outgoing.append(frames.encode(opcode, payload, mask_key=key))
+
+    def flush(self) -> None:
+        """Send what was written."""
+        outgoing, stream = self._outgoing, self._stream
+        if not outgoing or stream is None:
+            return
+        data = outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
+        outgoing.clear()
+        if self._is_broken:
+            return
+        try:
+            stream.write(data)
+        except OSError:
+            self._is_broken = True
+            return
+        if stream.unsent_bytes and self._stalled is None:
+            self._engine.poller.want_write(stream.fileno(), True)
+            self._watch()
+
+    def flush_soon(self) -> None:
+        """Send what was written when the loop turns, with whatever else is written until then."""
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._engine.soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._is_flush_due = False
+        self.flush()
+
+    def _drain(self) -> None:
+        """The peer has read: go on with what was kept."""
+        stream = self._stream
+        if stream is None or self._stalled is None:
+            return
+        self._is_moving = True
+        try:
+            stream.drain()
+        except OSError:
+            self._is_broken = True
+        if self._is_broken or not stream.unsent_bytes:
+            self._stalled.cancel()
+            self._stalled = None
+            self._engine.poller.want_write(stream.fileno(), False)
+            self._owner.writable()
+
+    def _watch(self) -> None:
+        """Give the peer up that takes nothing at all within the time for an ack."""
+        self._is_moving = False
+        due_ns = self._clock_ns() + nanoseconds(self._limits.ack_timeout_s)
+        self._stalled = self._engine.at(due_ns, self._look)
+
+    def _look(self) -> None:
+        if self._is_moving:
+            self._watch()
+        else:
+            self._end("write timeout")
+
+    def control(self, opcode: int, payload: bytes) -> None:
+        """Answer a control frame; the peer's close frame ends the link."""
+        if opcode == frames.PING:
+            self._put(frames.PONG, payload)
+        elif opcode == frames.CLOSE:
+            code, _ = frames.read_close(payload)
+            self.close(code)
+            self._end(closed(code))
+
+    def close(self, code: int) -> None:
+        """Send a close frame, unless there was one; the link ends when the peer answers."""
+        if self._is_close_sent:
+            return
+        self._is_close_sent = True
+        self._put(frames.CLOSE, b"" if code == frames.NO_STATUS else frames.close_payload(code))
+        self.flush()
+
+    def abort(self, failure: str) -> None:
+        """End at once, with `failure`."""
+        self._end(failure)
+
+    def _end(self, failure: str) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        if self._dialing is not None:
+            self._dialing.kill(block=False)
+        if self._stalled is not None:
+            self._stalled.cancel()
+        if self._stream is not None:
+            self._engine.poller.remove(self._stream.fileno())
+            self._stream.close()
+            self._stream = None
+        self._owner.ended(failure)
