@@ -99,6 +99,7 @@ class Connection:
     __slots__ = (
         "_address",
         "_attempt",
+        "_clock_ns",
         "_closed_loops",
         "_connect_limit",
         "_deadline",
@@ -107,6 +108,7 @@ class Connection:
         "_engine",
         "_error",
         "_has_opened",
+        "_is_open",
         "_is_started",
         "_is_stopping",
         "_limits",
@@ -141,6 +143,7 @@ class Connection:
         self._deliveries = meter.series(DELIVERY)
         self._limits = limits
         self._engine = engine
+        self._clock_ns = engine.clock_ns
         self._link: Link | None = None
         self._dialed: Dialed | None = None
         self._waiting: dict[int, Any] = {}  # greenlets, by the key of their answer
@@ -150,6 +153,7 @@ class Connection:
         self._receiving: Any = None  # the greenlet in which the scenario is handed a message
         self._is_started = self._is_stopping = False
         self._has_opened = False  # the present link, or the last one
+        self._is_open = False
         self._error: BaseException | None = None
         self._attempt = 0
         self._started_ns = 0
@@ -184,14 +188,14 @@ class Connection:
             LocalProtocolError: if called from `on_message`, which the answer would wait behind.
         """
         link = self._wait_writable()
-        key, frame = make(self._engine.clock_ns())
+        key, frame = make(self._clock_ns())
         self._write(link, frame, is_text=is_text)
         return self._wait_for_answer(link, key)
 
     def ask(self, publication: Publication) -> Ack:
         """Write the next message of `publication` and wait for its answer, as `request` does."""
         link = self._wait_writable()
-        ack_id = self._publish(link, publication, self._engine.clock_ns())
+        ack_id = self._publish(link, publication, self._clock_ns())
         return self._wait_for_answer(link, ack_id)
 
     def send(self, frame: bytes, *, is_text: bool) -> None:
@@ -231,6 +235,7 @@ class Connection:
                 self._wait_until(self._is_drained, self._limits.drain_s)
             if self._session.state is State.OPEN and self._link is not None:
                 self._session.closing()
+                self._is_open = False
                 self._link.close(NORMAL_CLOSURE)
                 self._wait_until(lambda: self._link is None, self._limits.drain_s)
         finally:
@@ -238,10 +243,6 @@ class Connection:
                 self._link.abort(_STOPPED)
 
     # Waiting, in the greenlet of the scenario.
-
-    @property
-    def _is_open(self) -> bool:
-        return self._has_opened and self._session.state is State.OPEN
 
     def _is_drained(self) -> bool:
         return self._session.state is not State.OPEN or not self._session.pending_count
@@ -308,13 +309,14 @@ class Connection:
 
     def _publish(self, link: Link, publication: Publication, due_ns: int) -> int:
         """Write the next message, which was due at `due_ns`; its ackId."""
-        ack_id = self._session.publish(due_ns, self._engine.clock_ns())
+        meter = self._meter
+        ack_id = self._session.publish(due_ns, self._clock_ns())
         try:
-            self._meter.sent_bytes += link.publish(publication, due_ns, ack_id)
+            meter.sent_bytes += link.publish(publication, due_ns, ack_id)
         except BaseException:  # its data is the scenario's, and may be wrong
             self._session.retract(ack_id)
             raise
-        self._meter.sent += 1
+        meter.sent += 1
         if self._deadline is None:
             self._watch_answers()
         return ack_id
@@ -351,7 +353,7 @@ class Connection:
         self._deadline = None
         if self._link is not None and not self._link.is_drained:
             return  # a peer that does not read is the link's to give up, and `writable` looks again
-        limit_ns = self._engine.clock_ns() - nanoseconds(self._limits.ack_timeout_s)
+        limit_ns = self._clock_ns() - nanoseconds(self._limits.ack_timeout_s)
         while (oldest := self._session.oldest) is not None and oldest[1] <= limit_ns:
             self._answered(self._session.expire(oldest[0]))
         self._watch_answers()
@@ -361,7 +363,7 @@ class Connection:
     def _open_link(self) -> None:
         self._session.opening()
         self._has_opened = False
-        self._started_ns = self._engine.clock_ns()
+        self._started_ns = self._clock_ns()
         kind = WebSocketClient if self._engine.name == "websocket-client" else Wire
         self._link = kind(
             self._engine,
@@ -452,13 +454,13 @@ class Connection:
             self._observer.record(Sample(CONNECT_PHASES[phase], duration_ns))
         self._observer.count("opened", 1)
         self._dialed = None
-        self._has_opened = True
+        self._has_opened = self._is_open = True
         if self._connect_limit is not None:
             self._connect_limit.cancel()
         link = self._link
         if link is not None and isinstance(self._session, PubSubSession):
             for group in sorted(self._session.groups):
-                _, frame = self._session.join(group, sent_ns=self._engine.clock_ns())
+                _, frame = self._session.join(group, sent_ns=self._clock_ns())
                 self._write(link, frame, is_text=True)
             link.flush_soon()
         self.writable()
@@ -486,7 +488,8 @@ class Connection:
         It was asked for if we had said goodbye, or ended it to stop.
         """
         self._link = self._dialed = None
-        now_ns = self._engine.clock_ns()
+        self._is_open = False
+        now_ns = self._clock_ns()
         lasted_s = seconds(now_ns - self._started_ns)
         if self._connect_limit is not None:
             self._connect_limit.cancel()

@@ -61,15 +61,16 @@ class Owner(Protocol):
 
 
 class Link(Protocol):
-    """One WebSocket connection, from dialing to its end. Nothing here waits."""
+    """One WebSocket connection, from dialing to its end. Nothing here waits.
+
+    `is_writable` is False while the peer does not read what was written.
+    """
+
+    is_writable: bool
 
     @property
     def is_drained(self) -> bool:
         """True if the system has taken all that was flushed."""
-
-    @property
-    def is_writable(self) -> bool:
-        """False while the peer does not read what was written."""
 
     def write(self, payload: bytes, *, is_text: bool) -> None:
         """Put one message into the next `flush`."""

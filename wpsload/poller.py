@@ -4,7 +4,6 @@ gevent's loop watches the one epoll, and everything that is ready is handled in 
 for each socket costs more, but works on every system.
 """
 
-import select
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ Ready = Callable[[bool], None]
 nothing may wait. It has to find out by itself that there is nothing to read after all."""
 
 _READ, _WRITE = 1, 2  # of an io watcher
+_EPOLLIN, _EPOLLOUT = 1, 4  # not in `select` on other systems
 _BATCH = 256
 
 
@@ -54,31 +54,28 @@ class EpollPoller:
         self._poll = self._epoll.poll
         self._ready: dict[int, Ready] = {}
         self._watcher = loop.io(self._epoll.fileno(), _READ)
+        self._watcher.start(self._handle)
 
     def add(self, fd: int, ready: Ready) -> None:
         """Watch `fd` for reading."""
-        if not self._ready:
-            self._watcher.start(self._handle)
-        self._epoll.register(fd, select.EPOLLIN)
+        self._epoll.register(fd, _EPOLLIN)
         self._ready[fd] = ready
 
     def want_write(self, fd: int, is_wanted: bool) -> None:
         """Watch it for writing too, or no longer."""
-        self._epoll.modify(fd, select.EPOLLIN | (select.EPOLLOUT if is_wanted else 0))
+        self._epoll.modify(fd, _EPOLLIN | _EPOLLOUT if is_wanted else _EPOLLIN)
 
     def remove(self, fd: int) -> None:
         """Forget `fd`; to be called before it is closed."""
         del self._ready[fd]
         self._epoll.unregister(fd)
-        if not self._ready:
-            self._watcher.stop()
 
     def _handle(self) -> None:
-        ready = self._ready.get
+        find = self._ready.get
         for fd, events in self._poll(0, _BATCH):
-            call = ready(fd)
-            if call is not None:  # one before it may have closed this one
-                call(events & select.EPOLLOUT != 0)
+            ready = find(fd)
+            if ready is not None:  # one before it may have closed this one
+                ready(events > _EPOLLIN and events & _EPOLLOUT != 0)
 
 
 class WatcherPoller:

@@ -108,5 +108,5 @@ class ClosedLoop(Publishing):
             self._publisher.flush()
 
     def go_on(self) -> None:
-        """The message that was under way is answered."""
+        """The message that was under way is answered: the next one is due."""
         self._is_under_way = self._send(self._clock_ns(), self)

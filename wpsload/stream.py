@@ -44,9 +44,18 @@ class Stream:
             return None
         return data
 
-    def write(self, data: bytes) -> None:
-        """Send `data`, or keep what is not taken at once."""
-        self._put(data)
+    def write(self, data: bytes) -> bool:
+        """Send `data`, or keep what is not taken at once; True if all of it is gone."""
+        if not self._unsent:
+            try:
+                sent = self._send(data)
+            except BlockingIOError:
+                sent = 0
+            if sent == len(data):
+                return True
+            data = data[sent:]
+        self._unsent += data
+        return False
 
     def drain(self) -> None:
         """Go on with what was kept."""
@@ -60,17 +69,6 @@ class Stream:
         """Close the socket; what is unsent is lost."""
         self._unsent.clear()
         self._socket.close()
-
-    def _put(self, data: bytes) -> None:
-        if self._unsent:
-            self._unsent += data
-            return
-        try:
-            sent = self._send(data)
-        except BlockingIOError:
-            sent = 0
-        if sent < len(data):
-            self._unsent += data[sent:]
 
 
 class TlsStream(Stream):
@@ -106,7 +104,7 @@ class TlsStream(Stream):
             return False
         finally:
             if self._outgoing.pending:
-                self._put(self._outgoing.read())
+                super().write(self._outgoing.read())
         return True
 
     def read(self) -> bytes | None:
@@ -118,7 +116,7 @@ class TlsStream(Stream):
             return received
         data = self._decrypted()
         if self._outgoing.pending:
-            self._put(self._outgoing.read())  # TLS itself had to answer
+            super().write(self._outgoing.read())  # TLS itself had to answer
         return data
 
     def _decrypted(self) -> bytes | None:
@@ -136,7 +134,7 @@ class TlsStream(Stream):
             pass
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def write(self, data: bytes) -> None:
-        """Encrypt and send `data`, or keep what is not taken at once."""
+    def write(self, data: bytes) -> bool:
+        """Encrypt and send `data`, or keep what is not taken at once; True if all of it is gone."""
         self._tls.write(data)
-        self._put(self._outgoing.read())
+        return super().write(self._outgoing.read())

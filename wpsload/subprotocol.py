@@ -20,7 +20,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Never
+from typing import Any, Literal, NamedTuple, Never
 
 import orjson
 
@@ -135,8 +135,7 @@ class SequenceAck:
 Request = JoinGroup | LeaveGroup | SendToGroup | Event | Ping | SequenceAck
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(NamedTuple):
     """The answer to a request with an `ack_id`; `error` is the service's error name."""
 
     ack_id: int

@@ -174,7 +174,7 @@ class PubSubUser(_WebPubSubUser):
     def __init__(self, environment: Any) -> None:
         run = plugin.run_of(environment)
         self._session = PubSubSession(clock=CLOCK, familiar=run.familiar)
-        self._stamped: dict[tuple[str, DataType, bool], Stamped] = {}
+        self._stamped: dict[tuple[str, DataType | None, bool | None], Stamped] = {}
         super().__init__(environment, self._session)
 
     def join(self, group: str) -> Ack:
@@ -199,9 +199,10 @@ class PubSubUser(_WebPubSubUser):
         payload of `--wps-payload-bytes` is sent that carries its send time, which is what delivery
         latency is measured with. `data_type` and `no_echo` default to the options.
         """
-        kind, is_no_echo = self._defaults(data_type, no_echo)
         if data is None:
-            return self._connection.ask(self._stamp(group, kind, is_no_echo))
+            stamped = self._stamped.get((group, data_type, no_echo))
+            return self._connection.ask(stamped or self._stamp(group, data_type, no_echo))
+        kind, is_no_echo = self._defaults(data_type, no_echo)
         return self._connection.ask(Computed(group, lambda: data, kind, no_echo=is_no_echo))
 
     def publish(
@@ -230,11 +231,11 @@ class PubSubUser(_WebPubSubUser):
         every_s = self.settings.interval_s if every is None else every
         if every_s < 0:
             raise LocalProtocolError(f"an interval cannot be negative: {every_s} s")
-        kind, is_no_echo = self._defaults(data_type, no_echo)
         publication: Publication
         if payload is None:
-            publication = self._stamp(group, kind, is_no_echo)
+            publication = self._stamp(group, data_type, no_echo)
         else:
+            kind, is_no_echo = self._defaults(data_type, no_echo)
             data = payload if callable(payload) else lambda: payload
             publication = Computed(group, data, kind, no_echo=is_no_echo)
         return self._connection.publish(publication, every_s)
@@ -243,17 +244,12 @@ class PubSubUser(_WebPubSubUser):
         settings = self.settings
         return data_type or settings.data_type, settings.is_no_echo if no_echo is None else no_echo
 
-    def _stamp(self, group: str, data_type: DataType, no_echo: bool) -> Stamped:
-        key = group, data_type, no_echo
-        stamped = self._stamped.get(key)
-        if stamped is None:
-            stamped = self._stamped[key] = Stamped(
-                group,
-                data_type,
-                no_echo=no_echo,
-                size_bytes=self.settings.payload_bytes,
-                clock=CLOCK,
-            )
+    def _stamp(self, group: str, data_type: DataType | None, no_echo: bool | None) -> Stamped:
+        """The stamped messages of `--wps-payload-bytes` to `group`."""
+        kind, is_no_echo = self._defaults(data_type, no_echo)
+        size_bytes = self.settings.payload_bytes
+        stamped = Stamped(group, kind, no_echo=is_no_echo, size_bytes=size_bytes, clock=CLOCK)
+        self._stamped[group, data_type, no_echo] = stamped
         return stamped
 
     def send_event(self, event: str, data: Any = None, *, data_type: DataType | None = None) -> Ack:

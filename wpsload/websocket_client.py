@@ -210,6 +210,7 @@ class WebSocketClient:
         self._outgoing: list[tuple[int, bytes]] = []
         self._outgoing_bytes = 0
         self._is_over = False
+        self.is_writable = True
         self._failure: str | None = None
         self._writer: gevent.Greenlet[[], None] | None = None
         self._reader = gevent.Greenlet(self._run, address, subprotocol)
@@ -253,11 +254,6 @@ class WebSocketClient:
         """True if the system has taken all that was flushed."""
         return self._writer is None
 
-    @property
-    def is_writable(self) -> bool:
-        """False while the peer does not read what was written."""
-        return self._outgoing_bytes < UNSENT_LIMIT_BYTES
-
     def write(self, payload: bytes, *, is_text: bool) -> None:
         """Put one message into the next `flush`."""
         self._put(frames.TEXT if is_text else frames.BINARY, payload)
@@ -271,6 +267,7 @@ class WebSocketClient:
     def _put(self, opcode: int, payload: bytes) -> None:
         self._outgoing.append((opcode, payload))
         self._outgoing_bytes += len(payload)
+        self.is_writable = self._outgoing_bytes < UNSENT_LIMIT_BYTES
 
     def flush(self) -> None:
         """Send what was written, from a greenlet of its own: whoever writes does not wait."""
@@ -295,6 +292,7 @@ class WebSocketClient:
                     else:
                         self._websocket.send(payload, opcode)
                 self._outgoing_bytes -= len(payload)
+                self.is_writable = self._outgoing_bytes < UNSENT_LIMIT_BYTES
         except gevent.Timeout:
             self._failure = "write timeout"
             self._websocket.abort()
