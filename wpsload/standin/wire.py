@@ -127,10 +127,15 @@ class Wire(asyncio.Protocol):
             self._refuse(error)
 
     def _refuse(self, error: frames.FrameError) -> None:
-        """Close for what breaks RFC 6455; a PubSub client that does speak it is told why."""
+        """Close for what breaks RFC 6455; a PubSub client that does speak it is told why.
+
+        The answer to the close frame would not be read any more: the service's side of the TCP
+        connection ends here. Source: RFC 6455, 7.1.1 and 7.1.7.
+        """
         is_told = not self._is_simple and error.close_code != frames.PROTOCOL_ERROR
         message = farewell(str(error), is_simple=False) if is_told else None
         self.close(error.close_code, str(error), message)
+        self._transport.write_eof()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The TCP connection is gone; called by the event loop."""
