@@ -1,5 +1,7 @@
 """Frames of RFC 6455: any pieces give the same messages, and whatever breaks the rules ends it."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from wpsload.frames import (
 )
 
 LIMIT_BYTES = 100_000
+MIB = 1024 * 1024
 KEY = b"\x01\x80\xff\x42"
 
 SIZES = st.sampled_from([0, 1, 125, 126, 127, 1023, 1024, 1025, 65_535, 65_536])
@@ -31,6 +34,17 @@ MESSAGES = st.one_of(
     st.tuples(st.just(TEXT), st.text(max_size=200).map(str.encode)),
     st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125)),
 )
+# Frames that look like frames, but may have any first byte, a false mask bit and any payload: most
+# streams of them get somewhere before they break a rule.
+ODD_FRAMES = st.builds(
+    lambda first, payload, key: bytes((first,)) + encode(0, payload, mask_key=key)[1:],
+    st.one_of(
+        st.sampled_from([0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89]), st.integers(0, 255)
+    ),
+    st.one_of(st.text(max_size=130).map(str.encode), PAYLOADS),
+    st.one_of(st.just(KEY), st.none()),
+)
+STREAMS = st.one_of(st.binary(max_size=2000), st.lists(ODD_FRAMES).map(b"".join))
 
 
 def reader(*, is_peer_client: bool = True) -> FrameReader:
@@ -48,22 +62,74 @@ def frame(first: int, payload: bytes) -> bytes:
     return head(first, len(payload)) + KEY + masked(payload, KEY)
 
 
-@given(messages=st.lists(MESSAGES), cuts=st.lists(st.integers(0, 400_000)), is_client=st.booleans())
+def feed_in_pieces(read: FrameReader, stream: bytes, cuts: list[int]) -> list[tuple[int, bytes]]:
+    """What `read` makes of `stream` if it comes in pieces, cut somewhere."""
+    ends = [*sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
+    messages = []
+    start = 0
+    for end in ends:
+        messages += read.feed(stream[start:end])
+        start = end
+    return messages
+
+
+CUTS = st.lists(st.integers(0, 400_000))
+
+
+@given(messages=st.lists(MESSAGES), cuts=CUTS, is_client=st.booleans())
 def test_any_pieces_give_the_same_messages(
     messages: list[tuple[int, bytes]], cuts: list[int], is_client: bool
 ) -> None:
     """However the stream is cut, what was encoded comes out, in order and whole."""
     key = KEY if is_client else None
     stream = b"".join(encode(opcode, payload, mask_key=key) for opcode, payload in messages)
-    ends = [*sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
     read = reader(is_peer_client=is_client)
-    got = []
-    start = 0
-    for end in ends:
-        got += read.feed(stream[start:end])
-        start = end
+    assert feed_in_pieces(read, stream, cuts) == messages
     assert read.error is None
-    assert got == messages
+
+
+@given(stream=STREAMS, cuts=CUTS, is_client=st.booleans())
+def test_any_pieces_of_any_stream_give_the_same_end(
+    stream: bytes, cuts: list[int], is_client: bool
+) -> None:
+    """Cut or whole, valid or not, a stream gives the same messages and the same mistake."""
+    whole, cut = reader(is_peer_client=is_client), reader(is_peer_client=is_client)
+    assert feed_in_pieces(cut, stream, cuts) == whole.feed(stream)
+    assert repr(cut.error) == repr(whole.error)
+    if whole.error is not None and cut.error is not None:
+        assert cut.error.close_code == whole.error.close_code
+
+
+@given(
+    message=st.tuples(st.sampled_from([TEXT, BINARY]), st.text(max_size=300).map(str.encode)),
+    splits=st.lists(st.integers(0, 2000), min_size=1, max_size=10),
+    controls=st.lists(st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125))),
+    cuts=CUTS,
+    is_client=st.booleans(),
+)
+def test_any_fragments_make_one_message_around_control_frames(
+    message: tuple[int, bytes],
+    splits: list[int],
+    controls: list[tuple[int, bytes]],
+    cuts: list[int],
+    is_client: bool,
+) -> None:
+    """A message may come in any fragments, even within a character, with pings between them."""
+    opcode, payload = message
+    key = KEY if is_client else None
+    ends = [*sorted(split % (len(payload) + 1) for split in splits), len(payload)]
+    stream, start = b"", 0
+    for i, end in enumerate(ends):
+        part = encode(0 if i else opcode, payload[start:end], mask_key=key)
+        is_last = i == len(ends) - 1
+        stream += part if is_last else bytes((part[0] & 0x7F,)) + part[1:]
+        start = end
+        if not is_last:
+            stream += b"".join(encode(*control, mask_key=key) for control in controls)
+    read = reader(is_peer_client=is_client)
+    expected = [*controls * (len(ends) - 1), message]
+    assert feed_in_pieces(read, stream, cuts) == expected
+    assert read.error is None
 
 
 @given(message=MESSAGES, is_client=st.booleans())
@@ -100,6 +166,45 @@ def test_random_bytes_end_without_a_crash(pieces: list[bytes], is_client: bool) 
         was_over = read.error is not None
         messages = read.feed(piece)
         assert not (was_over and messages)
+
+
+@pytest.mark.timeout(30)
+def test_pieces_cost_what_their_bytes_cost() -> None:
+    """Two MiB byte by byte take a second, not the minutes of copying all for each byte."""
+    payload = bytes(2 * MIB)
+    stream = encode(BINARY, payload)
+    read = FrameReader(is_peer_client=False, max_message_bytes=len(payload))
+    messages = []
+    for i in range(len(stream)):
+        messages += read.feed(stream[i : i + 1])
+    assert messages == [(BINARY, payload)]
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        pytest.param(frame(BINARY, b""), frame(0x00, b""), id="empty fragments"),
+        pytest.param(frame(BINARY, b""), frame(0x00, b"ab"), id="short fragments"),
+        pytest.param(
+            encode(BINARY, bytes(LIMIT_BYTES), mask_key=KEY)[:14],
+            b"ab",
+            id="a frame piece by piece",
+        ),
+    ],
+)
+def test_what_is_under_way_never_takes_more_than_the_limit(start: bytes, piece: bytes) -> None:
+    """A message or frame that never ends is held once, without a price for each piece of it."""
+    read = reader()
+    tracemalloc.start()
+    try:
+        assert read.feed(start) == []
+        for _ in range(40_000):
+            assert read.feed(piece) == []
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert read.error is None
+    assert held_bytes < 1.5 * LIMIT_BYTES
 
 
 def test_fragments_make_one_message_around_control_frames() -> None:

@@ -29,6 +29,7 @@ from wpsload.subprotocol import (
     decode_response,
     encode_request,
     encode_response,
+    encode_success,
 )
 
 # Strategies: every message the types allow
@@ -115,6 +116,12 @@ def test_requests_round_trip(request: Request) -> None:
 def test_responses_round_trip(response: Response) -> None:
     """A response that is encoded and decoded is the same response."""
     assert response == decode_response(encode_response(response))
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_the_short_way_to_a_successful_ack_is_the_long_one(ack_id: int) -> None:
+    """`encode_success` writes the same bytes as `encode_response`."""
+    assert encode_success(ack_id) == encode_response(Ack(ack_id, True))
 
 
 # Anything at all: random bytes, random JSON, and JSON that looks nearly right

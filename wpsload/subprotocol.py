@@ -51,6 +51,7 @@ __all__ = [
     "decode_response",
     "encode_request",
     "encode_response",
+    "encode_success",
 ]
 
 JSON_V1 = "json.webpubsub.azure.v1"
@@ -313,6 +314,11 @@ def encode_request(request: Request) -> bytes:
     return _dump(message)
 
 
+def encode_success(ack_id: int) -> bytes:
+    """What `encode_response` gives for `Ack(ack_id, True)`, the answer to nearly every request."""
+    return b'{"type":"ack","ackId":%d,"success":true}' % ack_id
+
+
 def encode_response(response: Response) -> bytes:
     """The text frame of a response.
 
@@ -410,7 +416,7 @@ def _text_field(message: dict[str, Any], name: str) -> str:
 
 def _integer_field(message: dict[str, Any], name: str) -> int:
     value = message.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ACK_ID:
+    if type(value) is not int or not 0 <= value <= MAX_ACK_ID:  # a bool is an int as well
         raise RemoteProtocolError(f"`{name}` is not an unsigned 64-bit integer")
     return value
 
@@ -495,14 +501,17 @@ def decode_request(frame: bytes) -> Request:
     Source: protocol reference, 4.1 and 8.3.
     """
     message = _load(frame)
-    ack_id = _integer_field(message, "ackId") if message.get("ackId") is not None else None
+    ack_id = message.get("ackId")
+    if ack_id is not None:
+        ack_id = _integer_field(message, "ackId")
     match _text_field(message, "type").lower():
         case "sendtogroup":
             group = _decode_group(message)
-            metadata = _decode_metadata(message)
+            metadata = _decode_metadata(message) if "metadata" in message else None
             data, data_type = _decode_data(message)
-            _check_ttl(message)
-            no_echo = _decode_no_echo(message)
+            if "ttlSeconds" in message:
+                _check_ttl(message)
+            no_echo = _decode_no_echo(message) if "noEcho" in message else False
             return SendToGroup(group, data, data_type, no_echo, ack_id, metadata)
         case "event":
             event = _decode_event_name(message)

@@ -84,10 +84,12 @@ def test_faults_have_counters_of_their_own() -> None:
 
 
 def test_membership_says_what_was_asked_for() -> None:
-    """`in` tells whether a fault was asked for."""
+    """`in` tells whether a fault was asked for, and truth whether any was."""
     faults = Faults([Fault("cut", 2)])
     assert "cut" in faults
     assert "close" not in faults
+    assert faults
+    assert not Faults()
 
 
 def test_a_fault_cannot_be_given_twice() -> None:

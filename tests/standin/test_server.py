@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from websockets.typing import Subprotocol
 
 from wpsload.signing import sign
 from wpsload.standin.faults import FAULTS
+from wpsload.standin.wire import CLOSE_TIMEOUT_S
 
 Start = Callable[..., StandIn]
 
@@ -307,6 +309,15 @@ def test_unmasked_frame_is_closed_with_1002(stand_in: StandIn, opcode: Opcode) -
         assert client.messages_to_end() == ['{"type":"pong"}']
         assert closed_with(client) == 1002
     assert stand_in.stats()["closed"] == {"1002": 1}
+
+
+def test_the_stand_in_ends_the_connection_after_a_mistake(shared_stand_in: StandIn) -> None:
+    """It does not wait for an answer to its close frame: that would not be read any more."""
+    with pubsub(shared_stand_in) as client:
+        client.send_unchecked(Opcode.TEXT, b"", mask=False)
+        started_ns = time.perf_counter_ns()
+        assert closed_with(client) == 1002
+        assert time.perf_counter_ns() - started_ns < CLOSE_TIMEOUT_S * 1e9 / 2
 
 
 @pytest.mark.parametrize("subprotocols", [[JSON_V1], None])

@@ -189,6 +189,10 @@ class Faults:
         """True if the fault was asked for, so that its opportunities have to be offered."""
         return name in self._faults
 
+    def __bool__(self) -> bool:
+        """True if any fault was asked for."""
+        return bool(self._faults)
+
     def strike(self, name: str) -> Fault | None:
         """Count one opportunity for `name`; the fault if it is to be injected now, else None."""
         fault = self._faults.get(name)

@@ -36,6 +36,7 @@ from wpsload.subprotocol import (
     ServerMessage,
     decode_request,
     encode_response,
+    encode_success,
 )
 
 __all__ = [
@@ -193,6 +194,7 @@ class Hub:
     ) -> None:
         self._ledger = ledger
         self._faults = faults
+        self._has_faults = bool(faults)  # asked several times for each message
         self._upstream = upstream
         self._max_message_bytes = max_message_bytes
         self._clients: dict[str, _Client] = {}
@@ -234,10 +236,11 @@ class Hub:
         """
         client = self._clients[connection_id]
         self._ledger.bytes_in += len(payload)
-        if self._faults.strike("cut"):
-            return [Abort(connection_id)]
-        if fault := self._faults.strike("close"):
-            return [Close(connection_id, fault.code, "injected")]
+        if self._has_faults:
+            if self._faults.strike("cut"):
+                return [Abort(connection_id)]
+            if fault := self._faults.strike("close"):
+                return [Close(connection_id, fault.code, "injected")]
         if len(payload) > self._max_message_bytes:
             return [Close(connection_id, 1009, "message too big")]
         if client.is_simple:
@@ -277,8 +280,8 @@ class Hub:
         metadata: Mapping[str, str] | None = None,
     ) -> list[Output]:
         """Publish to `group` without a sender; connections in `excluded` are left out."""
-        message = GroupMessage(group, data, data_type, metadata=metadata)
-        return self._publish(message, excluded=excluded)
+        to = self._members(group, excluded=excluded)
+        return self._fan_out(to, GroupMessage(group, data, data_type, metadata=metadata))
 
     def send_to_user(
         self,
@@ -319,32 +322,31 @@ class Hub:
             data = payload.decode() if is_text else payload
         except UnicodeDecodeError:
             return [Close(client.id, 1007, "text is not UTF-8")]
-        return self._publish(
-            GroupMessage(
-                publish.group, data, "text" if is_text else "binary", client.admission.user_id
-            ),
-            excluded=(client.id,) if publish.no_echo else (),
-        )
+        to = self._members(publish.group, excluded=(client.id,) if publish.no_echo else ())
+        data_type: DataType = "text" if is_text else "binary"
+        message = GroupMessage(publish.group, data, data_type, client.admission.user_id)
+        return self._fan_out(to, message)
 
     def _handle(self, client: _Client, request: Request) -> list[Output]:
-        match request:
-            case Ping():
-                return [Send([client.id], _PONG, True, Kind.SYSTEM)]
-            case SequenceAck():
-                return []  # only reliable clients are asked for it
+        if isinstance(request, Ping):
+            return [Send([client.id], _PONG, True, Kind.SYSTEM)]
+        if isinstance(request, SequenceAck):
+            return []  # only reliable clients are asked for it
         ack_id = request.ack_id
         if ack_id is None:
             return self._carry_out(client, request) or []
         if ack_id in client.done:
             message = f"Message with ack-id: {ack_id} has been processed"
-            return self._ack(client, Ack(ack_id, False, "Duplicate", message))
-        if fault := self._faults.strike("fail-ack"):
-            return self._ack(client, Ack(ack_id, False, fault.error, "injected"))
+            return self._refuse(client, Ack(ack_id, False, "Duplicate", message))
+        if self._has_faults and (fault := self._faults.strike("fail-ack")):
+            return self._refuse(client, Ack(ack_id, False, fault.error, "injected"))
         outputs = self._carry_out(client, request)
         if outputs is None:
-            return self._ack(client, Ack(ack_id, False, "Forbidden", "no permission for the group"))
+            message = "no permission for the group"
+            return self._refuse(client, Ack(ack_id, False, "Forbidden", message))
         client.remember(ack_id)
-        outputs += self._ack(client, Ack(ack_id, True))
+        if not self._drops_ack():
+            outputs.append(SendAck(client.id, encode_success(ack_id), "success"))
         return outputs
 
     def _carry_out(
@@ -352,28 +354,28 @@ class Hub:
     ) -> list[Output] | None:
         """What the request causes apart from its ack; None if the client has no permission."""
         permissions = client.admission.permissions
-        match request:
-            case SendToGroup():
-                if not permissions.send.allows(request.group):
-                    return None
-                message = GroupMessage(
-                    request.group,
-                    request.data,
-                    request.data_type,
-                    client.admission.user_id,
-                    request.metadata,
-                )
-                return self._publish(message, excluded=(client.id,) if request.no_echo else ())
-            case Event():
-                return self._answer_event(client, request)
-            case JoinGroup():
-                if not permissions.join.allows(request.group):
-                    return None
-                self._join(client, request.group)
-            case _:
-                if not permissions.join.allows(request.group):
-                    return None
-                self._leave(client, request.group)
+        if isinstance(request, SendToGroup):
+            if not permissions.send.allows(request.group):
+                return None
+            to = self._members(request.group, excluded=(client.id,) if request.no_echo else ())
+            if not to:
+                return []
+            message = GroupMessage(
+                request.group,
+                request.data,
+                request.data_type,
+                client.admission.user_id,
+                request.metadata,
+            )
+            return self._fan_out(to, message)
+        if isinstance(request, Event):
+            return self._answer_event(client, request)
+        if not permissions.join.allows(request.group):
+            return None
+        if isinstance(request, JoinGroup):
+            self._join(client, request.group)
+        else:
+            self._leave(client, request.group)
         return []
 
     def _answer_event(self, client: _Client, event: Event) -> list[Output]:
@@ -382,17 +384,22 @@ class Hub:
             return []
         return self._fan_out([client], ServerMessage(event.data, event.data_type, event.metadata))
 
-    def _ack(self, client: _Client, ack: Ack) -> list[Output]:
-        if self._faults.strike("drop-ack"):
+    def _refuse(self, client: _Client, ack: Ack) -> list[Output]:
+        """Answer with an ack that is no success."""
+        if self._drops_ack():
             return []
-        return [SendAck(client.id, encode_response(ack), ack.error or "success")]
+        return [SendAck(client.id, encode_response(ack), ack.error or "")]
 
-    def _publish(self, message: GroupMessage, *, excluded: Container[str]) -> list[Output]:
-        members = self._groups.get(message.group, {}).values()
+    def _drops_ack(self) -> bool:
+        return self._has_faults and self._faults.strike("drop-ack") is not None
+
+    def _members(self, group: str, *, excluded: Container[str]) -> list[_Client]:
+        """Who gets a message to `group`: its members, without the `excluded` connection ids."""
+        members = self._groups.get(group, {}).values()
         to = [member for member in members if member.id not in excluded]
-        if "drop-delivery" in self._faults:
+        if self._has_faults and "drop-delivery" in self._faults:
             to = [member for member in to if not self._faults.strike("drop-delivery")]
-        return self._fan_out(to, message)
+        return to
 
     def _fan_out(
         self, to: Iterable[_Client], message: GroupMessage | ServerMessage

@@ -37,7 +37,7 @@ from wpsload.standin.hub import (
 from wpsload.standin.ledger import Ledger, bump
 from wpsload.standin.rest import MAX_BODY_BYTES, RestApi
 from wpsload.standin.roles import Permissions
-from wpsload.standin.wire import Wire, WireSettings, data_frame
+from wpsload.standin.wire import Turn, Wire, WireSettings, data_frame
 from wpsload.subprotocol import JSON_V1, MAX_MESSAGE_BYTES, check_group
 
 __all__ = ["Settings", "StandIn", "serve"]
@@ -92,6 +92,7 @@ class StandIn:
         self.ledger = Ledger(faults=self._faults.injected)
         self._hubs: dict[str, Hub] = {}
         self._wires: dict[str, Wire] = {}
+        self._turn = Turn()
         self._sessions: dict[Wire, asyncio.Future[None]] = {}  # until the TCP connection ends
         self._told: set[str] = set()
 
@@ -123,22 +124,29 @@ class StandIn:
         wires = self._wires
         for output in outputs:
             match output:
-                case Send(to, payload, is_text, kind):
-                    data = data_frame(payload, is_text=is_text)
-                    size = len(payload)
-                    written = sum(
-                        wires[each].write(data, kind, size) for each in to if each in wires
-                    )
-                    self.ledger.wrote(kind, size, times=written)
-                case SendAck(connection_id, payload, name):
-                    if wire := wires.get(connection_id):
-                        wire.queue_ack(payload, name)
+                case SendAck():
+                    if wire := wires.get(output.connection_id):
+                        wire.queue_ack(output.payload, output.name)
+                case Send():
+                    self._send(output)
                 case Close(connection_id, code, reason, message):
                     if wire := wires.get(connection_id):
                         wire.close(code, reason, message)
                 case Abort(connection_id):
                     if wire := wires.get(connection_id):
                         wire.abort()
+
+    def _send(self, send: Send) -> None:
+        """Write one frame to many, and count it once."""
+        wires = self._wires
+        kind, size = send.kind, len(send.payload)
+        data = data_frame(send.payload, is_text=send.is_text)
+        written = 0
+        for connection_id in send.to:
+            wire = wires.get(connection_id)
+            if wire is not None and wire.write(data, kind, size):
+                written += 1
+        self.ledger.wrote(kind, size, times=written)
 
     async def _stats(self, _request: web.Request) -> web.Response:
         body = orjson.dumps(self.ledger.snapshot())
@@ -190,6 +198,7 @@ class StandIn:
             hub=hub,
             ledger=self.ledger,
             settings=self._settings.wire,
+            turn=self._turn,
             perform=self._perform,
             ended=self._forget,
         )

@@ -16,10 +16,17 @@ from functools import partial
 from typing import NamedTuple
 
 from wpsload import frames
+from wpsload.frames import BINARY, CLOSE, PING, TEXT
 from wpsload.standin.hub import Hub, Output, farewell
 from wpsload.standin.ledger import Kind, Ledger, bump
 
-__all__ = ["Wire", "WireSettings", "data_frame"]
+__all__ = ["Turn", "Wire", "WireSettings", "data_frame"]
+
+_DATA_OPCODES = (TEXT, BINARY)
+
+READ_BYTES = 256 * 1024
+"""What is read at once. Only one buffer of that size: a new one for each read would cost more than
+all the rest of a small message, because memory this large is fetched from the system each time."""
 
 MAX_BACKLOG_MESSAGES = 1000
 MAX_BACKLOG_BYTES = 16 * 1024 * 1024
@@ -44,7 +51,7 @@ class WireSettings:
 
 def data_frame(payload: bytes, *, is_text: bool) -> bytes:
     """A frame with a message."""
-    return frames.encode(frames.TEXT if is_text else frames.BINARY, payload)
+    return frames.encode(TEXT if is_text else BINARY, payload)
 
 
 class _Queued(NamedTuple):
@@ -56,7 +63,27 @@ class _Queued(NamedTuple):
     enter: Callable[[], None]
 
 
-class Wire(asyncio.Protocol):
+class Turn:
+    """What all wires share in one turn of the event loop: the buffer that each reads into, and what
+    is to be written when the turn ends, with one system call for each wire."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(READ_BYTES))
+        self._wires: list[Wire] = []
+
+    def add(self, wire: "Wire") -> None:
+        """Flush `wire` when the turn ends."""
+        if not self._wires:
+            asyncio.get_running_loop().call_soon(self._end)
+        self._wires.append(wire)
+
+    def _end(self) -> None:
+        wires, self._wires = self._wires, []
+        for wire in wires:
+            wire.flush()
+
+
+class Wire(asyncio.BufferedProtocol):
     """The connection of one client, from its `connected` frame to its close.
 
     `handshake` is the protocol that has read from `transport` until now; it is told of the end.
@@ -73,6 +100,7 @@ class Wire(asyncio.Protocol):
         hub: Hub,
         ledger: Ledger,
         settings: WireSettings,
+        turn: Turn,
         perform: Callable[[list[Output]], None],
         ended: Callable[[str], None],
     ) -> None:
@@ -84,6 +112,7 @@ class Wire(asyncio.Protocol):
         self._hub = hub
         self._ledger = ledger
         self._settings = settings
+        self._turn = turn
         self._perform = perform
         self._ended = ended
         self._loop = asyncio.get_running_loop()
@@ -106,31 +135,38 @@ class Wire(asyncio.Protocol):
         finally:
             self._transport.close()  # if this server is what ends
 
-    def data_received(self, data: bytes) -> None:
-        """Handle what `data` completes; called by the event loop."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to read to; called by the event loop."""
+        return self._turn.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Handle what has been read; called by the event loop."""
         self._silent_intervals = 0
-        for opcode, payload in self._reader.feed(data):
-            match opcode:
-                case frames.TEXT | frames.BINARY:
-                    if not self._is_over:
-                        is_text = opcode == frames.TEXT
-                        self._perform(self._hub.receive(self.id, payload, is_text=is_text))
-                case frames.PING:
-                    if self._can_write:
-                        self._send(frames.encode(frames.PONG, payload))
-                case frames.CLOSE:
-                    code, _ = frames.read_close(payload)
-                    self._answer_close(code)
-                    self._transport.close()
-                    return
+        for opcode, payload in self._reader.feed(bytes(self._turn.buffer[:nbytes])):
+            if opcode in _DATA_OPCODES:
+                if not self._is_over:
+                    is_text = opcode == TEXT
+                    self._perform(self._hub.receive(self.id, payload, is_text=is_text))
+            elif opcode == PING:
+                self._send(frames.encode(frames.PONG, payload))
+            elif opcode == CLOSE:
+                code, _ = frames.read_close(payload)
+                self._answer_close(code)
+                self._transport.close()
+                return
         if (error := self._reader.error) is not None:
             self._refuse(error)
 
     def _refuse(self, error: frames.FrameError) -> None:
-        """Close for what breaks RFC 6455; a PubSub client that does speak it is told why."""
+        """Close for what breaks RFC 6455; a PubSub client that does speak it is told why.
+
+        The answer to the close frame would not be read any more: the service's side of the TCP
+        connection ends here. Source: RFC 6455, 7.1.1 and 7.1.7.
+        """
         is_told = not self._is_simple and error.close_code != frames.PROTOCOL_ERROR
         message = farewell(str(error), is_simple=False) if is_told else None
         self.close(error.close_code, str(error), message)
+        self._transport.write_eof()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The TCP connection is gone; called by the event loop."""
@@ -151,23 +187,20 @@ class Wire(asyncio.Protocol):
         Behind an ack that waits it waits too, and is counted here when it is written. After the
         end of the connection it is dropped.
         """
-        if not self._can_write:
-            return False
-        if self._queue:
+        if self._queue and self._can_write:
             self._queue.append(_Queued(0, data, partial(self._ledger.wrote, kind, payload_bytes)))
             return False
-        self._send(data)
-        return True
+        return self._send(data)
 
     def queue_ack(self, payload: bytes, name: str) -> None:
         """Write an ack after the delay, and count it then."""
-        if not self._can_write:
-            return
         data = data_frame(payload, is_text=True)
         delay_s = self._settings.ack_delay_s
         if not delay_s:
-            self._send(data)
-            self._ledger.wrote_ack(name, len(payload))
+            if self._send(data):
+                self._ledger.wrote_ack(name, len(payload))
+            return
+        if not self._can_write:
             return
         enter = partial(self._ledger.wrote_ack, name, len(payload))
         self._queue.append(_Queued(self._loop.time() + delay_s, data, enter))
@@ -184,9 +217,9 @@ class Wire(asyncio.Protocol):
         if message is not None:
             self._send(data_frame(message, is_text=True))
             self._ledger.bytes_out += len(message)
-        self._send(frames.encode(frames.CLOSE, frames.close_payload(code, reason)))
+        self._send(frames.encode(CLOSE, frames.close_payload(code, reason)))
         self._finish(code)
-        self._flush()
+        self.flush()
         self._close_timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
     def go_away(self) -> None:
@@ -196,7 +229,7 @@ class Wire(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the TCP connection without a close frame."""
-        self._flush()
+        self.flush()
         self._finish(1006)
         self._transport.abort()
 
@@ -206,9 +239,9 @@ class Wire(asyncio.Protocol):
         self._write_queued(len(self._queue))
         if self._can_write:
             answer = 1000 if code == frames.NO_STATUS else code
-            self._send(frames.encode(frames.CLOSE, frames.close_payload(answer)))
+            self._send(frames.encode(CLOSE, frames.close_payload(answer)))
             self._finish(code)
-            self._flush()
+            self.flush()
 
     def _finish(self, code: int) -> None:
         """From here on nothing is written or counted."""
@@ -245,15 +278,19 @@ class Wire(asyncio.Protocol):
             queued = self._queue.popleft()
             self._send(queued.data)
             queued.enter()
-        self._flush()
+        self.flush()
 
-    def _send(self, data: bytes) -> None:
-        """Write with everything else of this turn of the event loop: one system call for all."""
+    def _send(self, data: bytes) -> bool:
+        """Write at the end of this turn of the event loop; False if the connection is over."""
+        if self._is_over or self._transport.is_closing():
+            return False
         if not self._outgoing:
-            self._loop.call_soon(self._flush)
+            self._turn.add(self)
         self._outgoing.append(data)
+        return True
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what was sent since the last time."""
         if self._outgoing:
             outgoing, self._outgoing = self._outgoing, []
             self._transport.write(b"".join(outgoing))
@@ -280,8 +317,7 @@ class Wire(asyncio.Protocol):
         if self._silent_intervals >= SILENT_INTERVALS:
             self.abort()
             return
-        if self._can_write:
-            self._send(frames.encode(frames.PING, b""))
+        self._send(frames.encode(PING, b""))
         self._keep_alive_timer = self._loop.call_later(
             self._settings.keep_alive_s, self._keep_alive
         )
