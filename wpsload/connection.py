@@ -195,8 +195,8 @@ class Connection:
     def ask(self, publication: Publication) -> Ack:
         """Write the next message of `publication` and wait for its answer, as `request` does."""
         link = self._wait_writable()
-        ack_id = self._publish(link, publication, self._clock_ns())
-        return self._wait_for_answer(link, ack_id)
+        now_ns = self._clock_ns()
+        return self._wait_for_answer(link, self.publish_next(publication, now_ns, now_ns))
 
     def send(self, frame: bytes, *, is_text: bool) -> None:
         """Write a frame that has no answer; waits until the connection is open.
@@ -307,31 +307,29 @@ class Connection:
         self._meter.sent_bytes += len(frame)
         self._watch_answers()
 
-    def _publish(self, link: Link, publication: Publication, due_ns: int) -> int:
-        """Write the next message, which was due at `due_ns`; its ackId."""
-        meter = self._meter
-        ack_id = self._session.publish(due_ns, self._clock_ns())
+    def publish_next(
+        self,
+        publication: Publication,
+        due_ns: int,
+        now_ns: int,
+        loop: ClosedLoop | None = None,
+    ) -> int:
+        """Write a message that was due at `due_ns`; its ackId, 0 if nothing can be written now."""
+        link, meter = self._link, self._meter
+        if link is None or not self._is_open or not link.is_writable:
+            return 0
+        ack_id = self._session.publish(due_ns, now_ns)
         try:
             meter.sent_bytes += link.publish(publication, due_ns, ack_id)
         except BaseException:  # its data is the scenario's, and may be wrong
             self._session.retract(ack_id)
             raise
         meter.sent += 1
+        if loop is not None:
+            self._closed_loops[ack_id] = loop
         if self._deadline is None:
             self._watch_answers()
         return ack_id
-
-    def publish_next(
-        self, publication: Publication, due_ns: int, loop: ClosedLoop | None = None
-    ) -> bool:
-        """Write a message of a schedule that was due at `due_ns`; False if it cannot be now."""
-        link = self._link
-        if link is None or not self._is_open or not link.is_writable:
-            return False
-        ack_id = self._publish(link, publication, due_ns)
-        if loop is not None:
-            self._closed_loops[ack_id] = loop
-        return True
 
     def flush(self) -> None:
         """Send what was written, when the loop turns."""

@@ -47,7 +47,7 @@ class Stamped:
         LocalProtocolError: if `group` is no group name.
     """
 
-    __slots__ = ("_filler", "_head", "_lead", "_mark", "_periods", "_prepared", "_tail", "_unit")
+    __slots__ = ("_back", "_cut", "_filler", "_front", "_mark", "_periods", "_prepared")
 
     def __init__(
         self, group: str, data_type: DataType, *, no_echo: bool, size_bytes: int, clock: str
@@ -63,54 +63,47 @@ class Stamped:
         # The first letters still belong to the stamp, and the last ones in base64 are others.
         cut = min(after + _PERIOD + -after % _PERIOD, end)
         unit = whole[cut : cut + _PERIOD]
-        self._unit = int.from_bytes(unit, _LITTLE)
         self._periods = (end - cut) // _PERIOD
         while not whole.startswith(unit * self._periods, cut):
             self._periods -= 1
         filler_end = cut + self._periods * _PERIOD
-        self._head = whole[:written]
-        self._lead = whole[after:cut]
         self._filler = whole[cut:filler_end]
-        self._tail = whole[filler_end : -len(b"0}")]
+        # Masked along with the rest: nothing, which gives the key, and a period of the filler.
+        self._front = bytes(_PERIOD) + (unit if self._periods else bytes(_PERIOD)) + whole[:written]
+        self._back = whole[after:cut] + whole[filler_end : -len(b"0}")]
+        self._cut = 2 * _PERIOD + cut
         self._prepared: dict[int, tuple[bytes, int, int]] = {}
 
-    def _around(self, sent_ns: int, ack_id: int) -> tuple[bytes, bytes]:
-        """What stands before the filler and behind it."""
-        written = b"%016x" % sent_ns
-        if self._mark is not None:
-            written = base64.b64encode(self._mark + written)
-        return self._head + written + self._lead, b"%b%d}" % (self._tail, ack_id)
+    def _without_filler(self, sent_ns: int, ack_id: int) -> bytes:
+        if self._mark is None:
+            return b"%b%016x%b%d}" % (self._front, sent_ns, self._back, ack_id)
+        letters = base64.b64encode(b"%b%016x" % (self._mark, sent_ns))
+        return b"%b%b%b%d}" % (self._front, letters, self._back, ack_id)
 
     def payload(self, sent_ns: int, ack_id: int) -> bytes:
         """The next request, as it stands in a text frame."""
-        before, behind = self._around(sent_ns, ack_id)
-        return before + self._filler + behind
+        short, cut = self._without_filler(sent_ns, ack_id), self._cut
+        return short[2 * _PERIOD : cut] + self._filler + short[cut:]
 
     def frame(self, sent_ns: int, ack_id: int, mask_key: int) -> bytes:
         """The same as a whole frame, masked with `mask_key`."""
-        before, behind = self._around(sent_ns, ack_id)
-        short = before + behind
-        size, cut = len(short), len(before)
+        short, cut = self._without_filler(sent_ns, ack_id), self._cut
+        size = len(short)
         prepared = self._prepared.get(size)
         if prepared is None:
             prepared = self._prepared[size] = self._prepare(size)
         header, rounded, repeat = prepared
         masked = (int.from_bytes(short, _LITTLE) ^ mask_key * repeat).to_bytes(rounded, _LITTLE)
         return b"".join(
-            (
-                header,
-                mask_key.to_bytes(_PERIOD, _LITTLE),
-                masked[:cut],
-                (self._unit ^ mask_key).to_bytes(_PERIOD, _LITTLE) * self._periods,
-                masked[cut:size],
-            )
+            (header, masked[:4], masked[8:cut], masked[4:8] * self._periods, masked[cut:size])
         )
 
     def _prepare(self, size: int) -> tuple[bytes, int, int]:
-        """For `size` bytes beside the filler: the frame's header, `size` rounded up to whole mask
+        """For `size` bytes without filler: the frame's header, `size` rounded up to whole mask
         keys, and the number that repeats a mask key over them."""
         rounded = size + -size % _PERIOD
-        header = frames.header(frames.TEXT, size + len(self._filler), is_masked=True)
+        payload_bytes = size - 2 * _PERIOD + len(self._filler)
+        header = frames.header(frames.TEXT, payload_bytes, is_masked=True)
         repeat = int.from_bytes(b"\x01\0\0\0" * (rounded // _PERIOD), _LITTLE)
         return header, rounded, repeat
 

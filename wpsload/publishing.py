@@ -19,9 +19,13 @@ class Publisher(Protocol):
     """The connection that a schedule is for."""
 
     def publish_next(
-        self, publication: Publication, due_ns: int, loop: "ClosedLoop | None" = None
-    ) -> bool:
-        """Write a message that was due at `due_ns`; False if nothing can be written now.
+        self,
+        publication: Publication,
+        due_ns: int,
+        now_ns: int,
+        loop: "ClosedLoop | None" = None,
+    ) -> int:
+        """Write a message that was due at `due_ns`; its ackId, 0 if nothing can be written now.
 
         `loop` is to go on once it is answered.
         """
@@ -50,15 +54,10 @@ class Publishing:
         """Send what is due; to be called when the connection can be written to, again."""
         raise NotImplementedError
 
-    def _send(self, due_ns: int, loop: "ClosedLoop | None" = None) -> bool:
-        if self._is_stopped:
-            return False
-        try:
-            return self._publisher.publish_next(self._publication, due_ns, loop)
-        except Exception as error:  # the scenario's own code: it must not take the loop down
-            self.stop()
-            self._publisher.failed(self, error)
-            return False
+    def _fail(self, error: Exception) -> None:
+        """The scenario's own code must not take the event loop down."""
+        self.stop()
+        self._publisher.failed(self, error)
 
 
 class OpenLoop(Publishing):
@@ -83,14 +82,21 @@ class OpenLoop(Publishing):
         if self._entry is not None:
             self._entry.cancel()
             self._entry = None
-        now_ns = self._engine.clock_ns()
-        while self._due_ns <= now_ns:
-            if not self._send(self._due_ns):
-                break
-            self._due_ns += self._every_ns
-        else:
-            self._entry = self._engine.at(self._due_ns, self.resume)
+        try:
+            if self._send_due(self._engine.clock_ns()):
+                self._entry = self._engine.at(self._due_ns, self.resume)
+        except Exception as error:
+            self._fail(error)
         self._publisher.flush()
+
+    def _send_due(self, now_ns: int) -> bool:
+        """Send what is due by `now_ns`; False if not all of it could be."""
+        publish_next = self._publisher.publish_next
+        while self._due_ns <= now_ns:
+            if not publish_next(self._publication, self._due_ns, now_ns):
+                return False
+            self._due_ns += self._every_ns
+        return not self._is_stopped
 
 
 class ClosedLoop(Publishing):
@@ -109,4 +115,12 @@ class ClosedLoop(Publishing):
 
     def go_on(self) -> None:
         """The message that was under way is answered: the next one is due."""
-        self._is_under_way = self._send(self._clock_ns(), self)
+        self._is_under_way = False
+        if self._is_stopped:
+            return
+        now_ns = self._clock_ns()
+        try:
+            if self._publisher.publish_next(self._publication, now_ns, now_ns, self):
+                self._is_under_way = True
+        except Exception as error:
+            self._fail(error)

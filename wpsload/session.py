@@ -75,6 +75,8 @@ class State(enum.Enum):
     CLOSING = "closing"
 
 
+_OPEN = State.OPEN  # looked up for each message
+
 TRANSITIONS: dict[tuple[State, str], State] = {
     (State.CLOSED, "opening"): State.CONNECTING,
     (State.CONNECTING, "ready"): State.OPEN,
@@ -273,7 +275,7 @@ class PubSubSession(_Session):
 
     def publish(self, due_ns: int, sent_ns: int) -> int:
         """The ackId of a message that was due at `due_ns` and is written now."""
-        if self.state is not State.OPEN:
+        if self.state is not _OPEN:
             self._require_open()
         ack_id = self._next_ack_id
         self._next_ack_id = ack_id + 1
