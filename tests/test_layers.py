@@ -29,10 +29,27 @@ LAYERS = {
         *("arguments", "embedded", "interrupt", "negotiate"),
         *("standin.access", "standin.wire", "standin.rest", "standin.server", "standin.command"),
     },
-    3: {"run", "locust_precision", "locust_stats", "web_guard", "distributed", "plugin", "users"},
+    3: {
+        "run",
+        "locust_precision",
+        "locust_stats",
+        "web_guard",
+        "distributed",
+        "parking",
+        "plugin",
+        "users",
+    },
     4: {"cli", "__main__"},
 }
-LOCUST_ALLOWED = {"locust_precision", "locust_stats", "web_guard", "distributed", "plugin", "users"}
+LOCUST_ALLOWED = {
+    "locust_precision",
+    "locust_stats",
+    "web_guard",
+    "distributed",
+    "parking",
+    "plugin",
+    "users",
+}
 PURE_IMPORTS = {"jwt", "orjson"}  # the third-party code that pure modules may use
 IO_MODULES = {"asyncio", "gevent", "os", "selectors", "socket", "ssl", "subprocess", "time"}
 

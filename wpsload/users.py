@@ -23,6 +23,7 @@ from wpsload.connection import Connection
 from wpsload.errors import LocalProtocolError
 from wpsload.metrics import Sample
 from wpsload.options import Settings
+from wpsload.parking import park, unpark
 from wpsload.publication import Computed, Publication, Stamped
 from wpsload.publishing import Publishing
 from wpsload.session import Message, PubSubSession, SimpleSession
@@ -34,7 +35,6 @@ __all__ = ["Ack", "Message", "PubSubUser", "Publishing", "SimpleUser"]
 _log = logging.getLogger(__name__)
 _complained: set[type] = set()
 
-_FOREVER_S = 366 * 86400.0
 _SPAWN_BURST_S = 1.0  # Locust spawns a second's worth of users at once
 
 
@@ -64,8 +64,9 @@ class _WebPubSubUser(User):
             limits=self._run.settings.limits,
             engine=self._run.engine,
         )
+        self._is_parked = False
         if not self.tasks:
-            self.tasks = [_stay]
+            self.tasks = [type(self)._park]
 
     @property
     def number(self) -> int:
@@ -97,7 +98,7 @@ class _WebPubSubUser(User):
         measure a herd of our own making.
         """
         # However the user ends, by an exception in on_start too, its connection ends with it.
-        self.greenlet.link(lambda _: gevent.spawn(self._leave))
+        self.greenlet.link(self._ended)
         self._number = self._run.numbers.take()
         gevent.sleep(random.uniform(0, _SPAWN_BURST_S))  # noqa: S311  # spread, not secrecy
         self._connection.start()
@@ -107,6 +108,21 @@ class _WebPubSubUser(User):
     def on_stop(self) -> None:
         """Wait for what is still due, `--wps-drain` at most, and close with code 1000."""
         self._leave()
+
+    def _park(self) -> None:
+        self._is_parked = True
+        park(self, ended=self._ended)
+
+    def stop(self, force: bool = False) -> bool:
+        """Stop the user; called by Locust."""
+        if not self._is_parked:
+            return bool(super().stop(force=force))
+        unpark(self)
+        return True
+
+    def _ended(self, greenlet: object) -> None:
+        if greenlet is self.greenlet:  # it was not parked meanwhile
+            gevent.spawn(self._leave)
 
     def _leave(self) -> None:
         if self._has_left:
@@ -155,11 +171,6 @@ class _WebPubSubUser(User):
             exception=error,
             tb=error.__traceback__,
         )
-
-
-def _stay(user: Any) -> None:
-    """The task of a user without tasks: wait, ready to be stopped, as between any two tasks."""
-    user.wait_time = lambda: _FOREVER_S
 
 
 class PubSubUser(_WebPubSubUser):
