@@ -17,6 +17,9 @@ import gevent
 
 __all__ = ["park", "unpark"]
 
+# For debugging, gevent keeps with each greenlet the stack that made it: twice the greenlet itself.
+gevent.config.track_greenlet_tree = False
+
 
 def park(user: User, *, ended: Callable[[object], None]) -> NoReturn:
     """Put a greenlet without a stack into the place of the present one, which is `user`'s.

@@ -20,6 +20,7 @@ from wpsload import payload as payloads
 from wpsload import plugin
 from wpsload.clock import CLOCK, clock_ns
 from wpsload.connection import Connection
+from wpsload.dialing import Address
 from wpsload.errors import LocalProtocolError
 from wpsload.metrics import Sample
 from wpsload.options import Settings
@@ -58,7 +59,7 @@ class _WebPubSubUser(User):
         self.is_listening = type(self).on_message is not _WebPubSubUser.on_message
         self._connection = Connection(
             session,
-            address=lambda: self._run.address(self.number),
+            address=self._address,
             observer=self,
             meter=self._run.meter,
             limits=self._run.settings.limits,
@@ -67,6 +68,9 @@ class _WebPubSubUser(User):
         self._is_parked = False
         if not self.tasks:
             self.tasks = [type(self)._park]
+
+    def _address(self) -> Address:
+        return self._run.address(self.number)
 
     @property
     def number(self) -> int:
