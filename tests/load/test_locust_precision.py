@@ -5,6 +5,7 @@ from locust.env import Environment
 from locust.stats import RequestStats, StatsCSV, StatsCSVFileWriter, StatsEntry
 
 import csv
+import importlib.util
 import inspect
 import io
 import json
@@ -22,6 +23,19 @@ from wpsload import locust_precision
 from wpsload.locust_precision import bucket_response_time
 
 locust_precision.install()
+
+
+def _as_it_comes() -> Any:
+    """Locust's module once more, with nothing replaced."""
+    spec = importlib.util.find_spec("locust.stats")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_locusts_percentile = _as_it_comes().calculate_response_time_percentile
 
 AS_IT_COMES = """
 import io, json
@@ -77,6 +91,11 @@ def test_locust_as_it_comes_loses_what_we_keep() -> None:
     ("function", "parameters"),
     [
         (locust_stats.StatsCSV._percentile_fields, ["self", "stats_entry", "use_current"]),
+        (
+            locust_stats.calculate_response_time_percentile,
+            ["response_times", "num_requests", "percent"],
+        ),
+        (_locusts_percentile, ["response_times", "num_requests", "percent"]),
         (locust_stats.StatsEntry.to_dict, ["self", "escape_string_values"]),
         (locust_stats.StatsEntry.to_string, ["self", "current"]),
         (locust_stats.StatsEntry.percentile, ["self"]),
@@ -165,6 +184,21 @@ def test_percentile_of_now_shows_the_time(monkeypatch: pytest.MonkeyPatch) -> No
 def test_csv_of_no_requests_says_so() -> None:
     """As Locust has it: no data is not 0 ms."""
     assert StatsCSV(Environment(), [0.5])._percentile_fields(RequestStats().total) == ["N/A"]
+
+
+@given(
+    times=st.dictionaries(st.floats(0, 1e6), st.integers(1, 9), max_size=9),
+    shares=st.lists(st.floats(0, 1), unique=True),
+)
+def test_percentiles_at_once_are_those_of_locust(
+    times: dict[float, int], shares: list[float]
+) -> None:
+    """All shares from one look are what Locust finds for each, whatever their order."""
+    count = sum(times.values())
+    expected = [_locusts_percentile(times, count, share) for share in shares]
+    assert locust_stats.calculate_response_time_percentile(times, count, tuple(shares)) == expected  # type: ignore[arg-type, comparison-overlap]  # ours takes both
+    for share, time_ms in zip(shares, expected, strict=True):
+        assert locust_stats.calculate_response_time_percentile(times, count, share) == time_ms  # type: ignore[arg-type]  # says int
 
 
 def test_console_line_shows_the_time() -> None:
