@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from benchmarks import programs
 from benchmarks.servers import Server
@@ -40,11 +40,14 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A command and its environment; it ends by SIGTERM, unless it `ends_by_refusal`."""
+    """A command, its environment, and what ends it so that it still tells its counts.
+
+    `ending` is a signal (SIGTERM), a refusal by the server, or the end of the time that it has.
+    """
 
     command: list[str]
     environ: Mapping[str, str] = field(default_factory=dict)
-    ends_by_refusal: bool = False
+    ending: Literal["signal", "refusal", "time"] = "signal"
 
 
 class Generator(Protocol):
@@ -207,7 +210,7 @@ class Artillery:
         return Invocation(
             [artillery, "run", "--quiet", "--output", str(folder / "artillery.json"), script],
             _environ(work, target),
-            ends_by_refusal=True,
+            ending="refusal",
         )
 
     def claimed(self, work: Work, said: str, folder: Path) -> int:
@@ -220,7 +223,7 @@ class Artillery:
 
 @dataclass(frozen=True, slots=True)
 class Tsung:
-    """Tsung with `tsung.xml`."""
+    """Tsung with `tsung.xml`, which has the time it takes; stopped early, it tells no counts."""
 
     def prepare(self) -> str:
         """Debian's package."""
@@ -243,7 +246,7 @@ class Tsung:
             port = free.getsockname()[1]
         tsung = f"tsung -n -f {scenario} -l {folder}/log start"
         environ = _environ(work, {"ERL_EPMD_PORT": str(port), "HOME": str(folder)})
-        return Invocation(["bash", "-c", f"epmd & {tsung}"], environ)
+        return Invocation(["bash", "-c", f"epmd >/dev/null 2>&1 & {tsung}"], environ, ending="time")
 
     def claimed(self, work: Work, said: str, folder: Path) -> int:
         """The last total of its log, which counts the requests to connect and to join too."""

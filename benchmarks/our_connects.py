@@ -12,8 +12,12 @@ import sys
 import gevent
 from gevent.event import Event
 
-from wpsload.clock import CLOCK, clock_ns
-from wpsload.connection import Address, Connection, Limits
+from wpsload.clock import CLOCK
+from wpsload.connection import Connection
+from wpsload.dialing import Address
+from wpsload.engine import Engine
+from wpsload.link import Limits
+from wpsload.meter import Meter
 from wpsload.metrics import Sample
 from wpsload.session import Message, PubSubSession
 
@@ -22,6 +26,8 @@ __all__ = ["main"]
 
 class Counter:
     """Counts connections that opened."""
+
+    is_listening = False
 
     def __init__(self) -> None:
         self.opened = 0
@@ -39,13 +45,16 @@ class Counter:
     def message(self, message: Message) -> None:
         """Nobody sends any."""
 
+    def mistake(self, error: Exception) -> None:
+        """There is no scenario that could fail."""
+
 
 def main() -> None:
     """Run until SIGTERM."""
     url, concurrency = sys.argv[1], int(sys.argv[2])
     over = Event()
     gevent.signal_handler(signal.SIGTERM, over.set)
-    counter = Counter()
+    counter, meter, engine = Counter(), Meter(), Engine(gevent.get_hub())
 
     def connect_on_and_on() -> None:
         while not over.is_set():
@@ -53,8 +62,9 @@ def main() -> None:
                 PubSubSession(clock=CLOCK),
                 address=lambda: Address(url, {}),
                 observer=counter,
+                meter=meter,
                 limits=Limits(),
-                clock_ns=clock_ns,
+                engine=engine,
             )
             connection.start()
             connection.wait_open()

@@ -4,6 +4,7 @@ The server counts the messages, and the generator's own count has to agree: a ge
 what it did not do, or does less than the others, is a problem and not a figure.
 """
 
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import processes, servers
+from benchmarks.generators import Invocation
 from benchmarks.results import Played
 from benchmarks.rows import Contest, Side
 from benchmarks.servers import Counts, Server
@@ -54,7 +56,8 @@ def play(contest: Contest, side: Side, *, warm_up_s: float, window_s: float) -> 
 def _measure_window(contest: Contest, side: Side, *, warm_up_s: float, window_s: float) -> Played:
     with _server(contest, side) as server, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with _generator(side, server, folder) as process:
+        invocation = side.generator.invocation(side.work, server, folder)
+        with _generator(invocation, folder) as process:
             _wait_until_ready(contest, side, server, process)
             if contest.burst:
                 server.tell(f"push {side.work.payload_bytes} {contest.burst} {CLOCK}")
@@ -64,7 +67,7 @@ def _measure_window(contest: Contest, side: Side, *, warm_up_s: float, window_s:
             after = _read(server, process)
             if contest.burst:
                 _stop_pushing(server, process)
-            said = _end(side, server, folder, process)
+            said = _end(server, process, invocation.ending)
             claimed = side.generator.claimed(side.work, said, folder)
         problem = _problem(contest, side, server.counts(), claimed)
     return replace(_figures(contest, before, after), problem=problem)
@@ -82,7 +85,7 @@ def _resident_bytes(side: Side, users: int) -> int:
     with (
         _server(contest, side) as server,
         tempfile.TemporaryDirectory() as name,
-        _generator(side, server, Path(name)) as process,
+        _generator(side.generator.invocation(work, server, Path(name)), Path(name)) as process,
     ):
         _wait_until_ready(contest, side, server, process)
         _stay(process, _SETTLE_S)
@@ -100,9 +103,8 @@ def _server(contest: Contest, side: Side) -> Iterator[Server]:
 
 
 @contextmanager
-def _generator(side: Side, server: Server, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+def _generator(invocation: Invocation, folder: Path) -> Iterator["subprocess.Popen[str]"]:
     """The running generator; if it fails, the error has its last words."""
-    invocation = side.generator.invocation(side.work, server, folder)
     said = folder / "stderr"
     with processes.started(
         invocation.command, core=GENERATOR_CORE, said=said, environ=invocation.environ or None
@@ -153,11 +155,10 @@ def _stop_pushing(server: Server, process: "subprocess.Popen[str]") -> None:
         _stay(process, _POLL_S)
 
 
-def _end(side: Side, server: Server, folder: Path, process: "subprocess.Popen[str]") -> str:
-    if side.generator.invocation(side.work, server, folder).ends_by_refusal:
+def _end(server: Server, process: "subprocess.Popen[str]", ending: str) -> str:
+    if ending == "refusal":
         server.tell("refuse")
-        return processes.end(process, None)
-    return processes.end(process)
+    return processes.end(process, signal.SIGTERM if ending == "signal" else None)
 
 
 def _figures(contest: Contest, before: _Reading, after: _Reading) -> Played:

@@ -85,13 +85,21 @@ def _pids(session: int) -> list[int]:
     return [int(stat[-1]) for stat in _stats(session)]
 
 
-def _stats(session: int) -> Iterator[list[str]]:
-    """The fields of /proc/PID/stat from the third on, and the process id, of a session."""
+def _stats(session: int) -> list[list[str]]:
+    """The fields of /proc/PID/stat from the third on, and the process id, of a session.
+
+    Whoever is a child of one of its processes belongs to it too, even in another session.
+    """
+    members, others = [], []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            fields = path.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session:
-                yield [*fields, path.parent.name]
+            stat = [*path.read_text().rpartition(")")[2].split(), path.parent.name]
+            (members if int(stat[3]) == session else others).append(stat)
+    parents = [stat[-1] for stat in members]
+    while children := [stat for stat in others if stat[1] in parents]:
+        members += children
+        parents = [stat[-1] for stat in children]
+    return members
 
 
 def _signal(session: int, number: int) -> None:
