@@ -20,6 +20,7 @@ from wpsload.open_files import raise_limit
 __all__ = ["main"]
 
 _WARM_UP_S = 1.0
+_KEPT = {False: "results.json", True: "quick.json"}  # in the cache, by --quick
 
 
 @click.command()
@@ -50,7 +51,7 @@ def main(
     signal.signal(signal.SIGTERM, _leave)
     raise_limit()
     rows = QUICK if quick else tuple(row for row in ROWS if not chosen or row.contest in chosen)
-    kept = programs.cache_folder() / ("quick.json" if quick else "results.json")
+    kept = programs.cache_folder() / _KEPT[quick]
     if again:
         results = Results.read(kept)
     else:
@@ -60,6 +61,8 @@ def main(
             _prepare(wanted, results)
             _play(contest, wanted, rounds, results)
             results.write(kept)
+    if sides:
+        rows = tuple(row for row in rows if {row.ours, row.theirs} <= {*sides, None})
     text = report.render(results, rows)
     if output is not None:
         output.write_text(text, encoding="utf-8")
@@ -94,10 +97,10 @@ def _prepare(sides: Mapping[str, Side], results: Results) -> None:
 
 
 def _play(contest: str, sides: Mapping[str, Side], rounds: int, results: Results) -> None:
-    """Play round by round, until as many as wanted were calm, at most twice as many."""
+    """Play round by round, until as many as wanted were calm, at most half as many again."""
     present = [name for name in sides if name not in results.missing]
     played = results.rounds.setdefault(contest, [])
-    while present and len(played) < 2 * rounds:
+    while present and len(played) < rounds + rounds // 2:
         one: dict[str, Played] = {}
         played.append(one)
         # Every other round the other way round, so that no side always follows the same one.
@@ -125,6 +128,7 @@ def _line(name: str, played: Played) -> str:
 def _machine() -> dict[str, str]:
     return {
         "measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "wpsload": programs.version_of("git", "-C", str(programs.HERE), "log", "-1", "--format=%h"),
         "processor": f"{_processor()}, {os.cpu_count()} cores; server on one, generator on another",
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),

@@ -27,8 +27,7 @@ def render(results: Results, rows: Sequence[Row] = ROWS) -> str:
         [
             "# Benchmark results",
             "",
-            "Written by `make bench`; do not edit. How it is measured is in",
-            "[docs/benchmarks.md](../docs/benchmarks.md).",
+            "Written by `make bench`; [README.md](README.md) says how it is measured.",
             "",
             *_facts(results),
             "",

@@ -467,7 +467,8 @@ static void accept_all(int listener)
 static void start_pushing(size_t bytes, size_t frames, const char *clock)
 {
     static const char start[] =
-        "{\"type\":\"message\",\"from\":\"group\",\"group\":\"g\",\"dataType\":\"text\",\"data\":\"";
+        "{\"type\":\"message\",\"from\":\"group\",\"group\":\"g\",\"dataType\":\"text\","
+        "\"data\":\"";
     char *data = malloc(bytes), stamp[64];
     int stamp_len = snprintf(stamp, sizeof stamp, "wps1:%.8s:%016d:", clock, 0);
     if ((size_t)stamp_len > bytes) {
@@ -508,7 +509,8 @@ static void on_command(const char *line)
     char clock[16];
     if (strcmp(line, "stats") == 0) {
         printf("{\"opened\":%lu,\"open\":%lu,\"joins\":%lu,\"acks\":%lu,\"pipelined\":%lu,"
-               "\"request_bytes\":%lu,\"pushed\":%lu,\"delivered\":%lu,\"errors\":%lu,\"cpu_ns\":%lu,\"now_ns\":%lu}\n",
+               "\"request_bytes\":%lu,\"pushed\":%lu,\"delivered\":%lu,\"errors\":%lu,"
+               "\"cpu_ns\":%lu,\"now_ns\":%lu}\n",
                counts.opened, counts.open, counts.joins, counts.acks, counts.pipelined,
                counts.request_bytes, counts.pushed, counts.delivered, counts.errors,
                now_ns(CLOCK_PROCESS_CPUTIME_ID), now_ns(CLOCK_MONOTONIC));
