@@ -1,5 +1,6 @@
 """Plays the rows of the table and reports: python -m benchmarks.bench (or make bench)."""
 
+import dataclasses
 import os
 import platform
 import signal
@@ -31,9 +32,11 @@ _KEPT = {False: "results.json", True: "quick.json"}  # in the cache, by --quick
     "chosen",
     multiple=True,
     type=click.Choice(list(CONTESTS)),
-    help="Play this contest alone; repeatable.",
+    help="Play this contest alone, and keep the last results of the others; repeatable.",
 )
-@click.option("--side", "sides", multiple=True, help="Play this side alone; repeatable.")
+@click.option(
+    "--side", "sides", multiple=True, help="Play this side alone, and keep nothing; repeatable."
+)
 @click.option("--quick", is_flag=True, help="The two rows that say most.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the report here.")
 @click.option("--again", is_flag=True, help="Report the last results once more; play nothing.")
@@ -50,19 +53,19 @@ def main(
     """Measure wpsload against other generators, side by side."""
     signal.signal(signal.SIGTERM, _leave)
     raise_limit()
-    rows = QUICK if quick else tuple(row for row in ROWS if not chosen or row.contest in chosen)
+    rows = QUICK if quick else ROWS
     kept = programs.cache_folder() / _KEPT[quick]
-    if again:
-        results = Results.read(kept)
-    else:
+    results = Results(window_s=window_s)
+    if (again or chosen) and kept.exists():
+        results = dataclasses.replace(Results.read(kept), window_s=window_s)
+    if not again:
         os.sched_setaffinity(0, {SERVER_CORE})  # never in the generator's way
-        results = Results(window_s=window_s, machine=_machine())
-        for contest, wanted in _wanted(rows, sides).items():
+        results.machine = _machine()
+        for contest, wanted in _wanted(rows, chosen, sides).items():
             _prepare(wanted, results)
             _play(contest, wanted, rounds, results)
-            results.write(kept)
-    if sides:
-        rows = tuple(row for row in rows if {row.ours, row.theirs} <= {*sides, None})
+            if not sides:
+                results.write(kept)
     text = report.render(results, rows)
     if output is not None:
         output.write_text(text, encoding="utf-8")
@@ -76,10 +79,14 @@ def _leave(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _wanted(rows: Sequence[Row], names: Sequence[str]) -> dict[str, dict[str, Side]]:
-    """By contest, the sides that take part in `rows`, as few as `names` if there are any."""
+def _wanted(
+    rows: Sequence[Row], contests: Sequence[str], names: Sequence[str]
+) -> dict[str, dict[str, Side]]:
+    """By contest, the sides that take part in `rows`; of `contests` and `names` alone, if any."""
     wanted: dict[str, dict[str, Side]] = {}
     for row in rows:
+        if contests and row.contest not in contests:
+            continue
         for name, side in CONTESTS[row.contest].sides.items():
             if name in (row.ours, row.theirs) and (not names or name in names):
                 wanted.setdefault(row.contest, {})[name] = side
@@ -89,6 +96,7 @@ def _wanted(rows: Sequence[Row], names: Sequence[str]) -> dict[str, dict[str, Si
 def _prepare(sides: Mapping[str, Side], results: Results) -> None:
     """Install what the sides need; who cannot be had is named."""
     for name, side in sides.items():
+        results.missing.pop(name, None)
         try:
             results.versions[name] = side.generator.prepare()
         except programs.Missing as error:
@@ -99,7 +107,8 @@ def _prepare(sides: Mapping[str, Side], results: Results) -> None:
 def _play(contest: str, sides: Mapping[str, Side], rounds: int, results: Results) -> None:
     """Play round by round, until as many as wanted were calm, at most half as many again."""
     present = [name for name in sides if name not in results.missing]
-    played = results.rounds.setdefault(contest, [])
+    played = results.rounds[contest] = []
+    results.measured[contest] = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC at {_commit()}"
     while present and len(played) < rounds + rounds // 2:
         one: dict[str, Played] = {}
         played.append(one)
@@ -127,14 +136,16 @@ def _line(name: str, played: Played) -> str:
 
 def _machine() -> dict[str, str]:
     return {
-        "measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "wpsload": programs.version_of("git", "-C", str(programs.HERE), "log", "-1", "--format=%h"),
         "processor": f"{_processor()}, {os.cpu_count()} cores; server on one, generator on another",
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
         "C compiler": programs.version_of("cc", "--version"),
         "OpenSSL of the sink": programs.version_of("openssl", "version"),
     }
+
+
+def _commit() -> str:
+    return programs.version_of("git", "-C", str(programs.HERE), "describe", "--always", "--dirty")
 
 
 def _processor() -> str:

@@ -38,7 +38,8 @@ class _Reading:
 
     counts: Counts
     generator_ns: int
-    busy_ns: int
+    busy_ns: int  # of the generator's core
+    server_busy_ns: int
 
 
 def play(contest: Contest, side: Side, *, warm_up_s: float, window_s: float) -> Played:
@@ -145,6 +146,7 @@ def _read(server: Server, process: "subprocess.Popen[str]") -> _Reading:
         counts=server.counts(),
         generator_ns=processes.cpu_ns(process.pid),
         busy_ns=processes.busy_ns(GENERATOR_CORE),
+        server_busy_ns=processes.busy_ns(SERVER_CORE),
     )
 
 
@@ -165,12 +167,15 @@ def _figures(contest: Contest, before: _Reading, after: _Reading) -> Played:
     messages = getattr(after.counts, contest.counted) - getattr(before.counts, contest.counted)
     lasted_ns = after.counts.now_ns - before.counts.now_ns
     generator_ns = after.generator_ns - before.generator_ns
+    server_ns = after.counts.cpu_ns - before.counts.cpu_ns
+    alien_ns = after.busy_ns - before.busy_ns - generator_ns
+    server_alien_ns = after.server_busy_ns - before.server_busy_ns - server_ns
     return Played(
         per_s=messages * 1e9 / lasted_ns,
         cpu_us=generator_ns / 1000 / max(1, messages),
         generator_core=generator_ns / lasted_ns,
-        server_core=(after.counts.cpu_ns - before.counts.cpu_ns) / lasted_ns,
-        alien=max(0.0, (after.busy_ns - before.busy_ns - generator_ns) / lasted_ns),
+        server_core=server_ns / lasted_ns,
+        alien=max(0, alien_ns, server_alien_ns) / lasted_ns,
     )
 
 

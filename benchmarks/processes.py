@@ -90,7 +90,8 @@ def _stats(session: int) -> list[list[str]]:
 
     Whoever is a child of one of its processes belongs to it too, even in another session.
     """
-    members, others = [], []
+    members: list[list[str]] = []
+    others: list[list[str]] = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             stat = [*path.read_text().rpartition(")")[2].split(), path.parent.name]

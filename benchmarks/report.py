@@ -1,24 +1,27 @@
 """The report: results in, Markdown out. Reads nothing and measures nothing."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 
 from benchmarks.results import Played, Results
-from benchmarks.rows import CONTESTS, ROWS, Row
+from benchmarks.rows import CONTESTS, ROWS, Figure, Row
 
 __all__ = ["ALIEN_LIMIT", "calm_rounds", "ratios", "render"]
 
 ALIEN_LIMIT = 0.1
-"""A round in which others used more than this share of the generator's core is spoiled."""
+"""A round in which others used more than this share of a core is spoiled."""
 
-_FIGURES = {
-    "rate": "messages/s",
-    "cpu": "CPU a message",
-    "growth": "CPU a message",
+_FIGURES: Mapping[Figure, str] = {
+    "rate": "rate",
+    "cpu": "CPU each",
+    "growth": "CPU each",
     "memory": "memory",
     "absolute": "a second",
 }
 _AT_MOST = ("growth", "memory")
+_BESIDE: Mapping[Figure, Figure] = {"rate": "cpu", "cpu": "rate"}
+"""The second ratio of a row, which decides nothing."""
 
 
 def render(results: Results, rows: Sequence[Row] = ROWS) -> str:
@@ -31,7 +34,8 @@ def render(results: Results, rows: Sequence[Row] = ROWS) -> str:
             "",
             *_facts(results),
             "",
-            "Ratios compare two sides that were played in the same round; all figures are medians",
+            "Ratios compare two sides that were played in the same round, and are above 1 where",
+            "wpsload does better, but for those that have to be small (≤). All figures are medians",
             "with the lowest and the highest round in brackets. The gate must hold; the goal is",
             "where the best would go.",
             "",
@@ -86,8 +90,8 @@ def _facts(results: Results) -> list[str]:
 
 def _table_of_rows(results: Results, rows: Sequence[Row]) -> list[str]:
     return [
-        "| work | against | by | gate | goal | measured | rounds | |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| work | against | by | gate | goal | measured | beside it | rounds | |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(f"| {' | '.join(_cells(row, results))} |" for row in rows),
         "",
     ]
@@ -99,17 +103,22 @@ def _cells(row: Row, results: Results) -> list[str]:
     return [row.work, row.theirs or "", _FIGURES[row.figure], *limits, *_verdict(row, results)]
 
 
-def _verdict(row: Row, results: Results) -> tuple[str, str, str]:
-    """Measured, number of rounds, and whether that is enough."""
+def _verdict(row: Row, results: Results) -> tuple[str, str, str, str]:
+    """Measured, the ratio beside it, number of rounds, and whether that is enough."""
     sides = [side for side in (row.ours, row.theirs) if side is not None]
     for side in sides:
         if side in results.missing:
-            return "", "", f"**not measured**: {side}: {results.missing[side]}"
+            return "", "", "", f"**not measured**: {side}: {results.missing[side]}"
     rounds = results.rounds.get(row.contest, [])
     valid, calm = _valid_rounds(rounds, sides), calm_rounds(rounds, sides)
+    if not rounds:
+        return "", "", "", "**not measured**: not played"
     if not valid:
-        return "", f"0 of {len(rounds)}", "**not measured**: see problems"
-    values = ratios(row, calm or valid)
+        return "", "", f"0 of {len(rounds)}", "**not measured**: see problems"
+    values, beside = ratios(row, calm or valid), ""
+    if figure := _BESIDE.get(row.figure):
+        other = _spread(ratios(replace(row, figure=figure), calm or valid))
+        beside = f"{_FIGURES[figure]}: {other}"
     middle = median(values)
     is_at_most = row.figure in _AT_MOST
 
@@ -121,7 +130,7 @@ def _verdict(row: Row, results: Results) -> tuple[str, str, str]:
     else:
         said = "gate met" if holds(row.gate) else "**gate not met**"
     doubt = "" if calm else ", foreign load in every round"
-    return _spread(values), f"{len(calm or valid)} of {len(rounds)}", said + doubt
+    return _spread(values), beside, f"{len(calm or valid)} of {len(rounds)}", said + doubt
 
 
 def _problems(results: Results) -> list[str]:
@@ -142,7 +151,8 @@ def _contests(results: Results, rows: Sequence[Row]) -> list[str]:
         rounds = results.rounds.get(key)
         if not rounds:
             continue
-        lines += [f"### {contest.title[0].upper()}{contest.title[1:]}", ""]
+        title = f"{contest.title[0].upper()}{contest.title[1:]}"
+        lines += [f"### {title}", "", f"Measured {results.measured.get(key, 'some time')}.", ""]
         if contest.is_idle:
             lines += ["| side | KiB a connection |", "| --- | --- |"]
         else:

@@ -18,7 +18,7 @@ class Played:
         per_s: messages or connections a second, counted by the server.
         cpu_us: CPU time of the generator for each of them.
         generator_core, server_core: shares of their core that both used.
-        alien: share of the generator's core that others used.
+        alien: share that others used of the generator's core, or of the server's if it is more.
         kib: memory that an idle connection adds, where that is measured.
     """
 
@@ -33,12 +33,13 @@ class Played:
 
 @dataclass(slots=True)
 class Results:
-    """All of one run of the benchmark.
+    """All that the report is made of.
 
     Attributes:
         machine: what it ran on, by what it is.
         versions: of each side, by its name.
         missing: why a side could not be had, by its name.
+        measured: of each contest, when, and which commit.
         rounds: of each contest, the sides that were played in each of its rounds.
         window_s: how long each side was measured in a round.
     """
@@ -47,6 +48,7 @@ class Results:
     machine: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, str] = field(default_factory=dict)
     rounds: dict[str, list[dict[str, Played]]] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:

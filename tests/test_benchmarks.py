@@ -114,11 +114,12 @@ def cells(found: Results, row: Row = ROW) -> list[str]:
 def test_a_row_says_what_it_reached(ours_per_s: float, said: str) -> None:
     """The median ratio decides."""
     rounds = [
-        {"paced": Played(per_s=per_s), "plain Locust": Played(per_s=10)}
+        {"paced": Played(per_s=per_s, cpu_us=2), "plain Locust": Played(per_s=10, cpu_us=9)}
         for per_s in (1, ours_per_s, 100)
     ]
-    *_, measured, count, verdict = cells(results(*rounds))
+    *_, measured, beside, count, verdict = cells(results(*rounds))
     assert measured == f"{ours_per_s / 10:.3g} (0.1 to 10)"
+    assert beside == "CPU each: 4.5 (4.5 to 4.5)"
     assert count == "3 of 3"
     assert verdict == said
 
@@ -132,8 +133,9 @@ def test_what_has_to_be_small_is_compared_the_other_way() -> None:
 
 def test_spoiled_rounds_do_not_count() -> None:
     """Foreign load takes a round out; if there was no calm one, the row says so."""
-    calm = {"paced": Played(per_s=60), "plain Locust": Played(per_s=10)}
-    spoiled = {"paced": Played(per_s=10, alien=0.5), "plain Locust": Played(per_s=10)}
+    plain = Played(per_s=10, cpu_us=9)
+    calm = {"paced": Played(per_s=60, cpu_us=2), "plain Locust": plain}
+    spoiled = {"paced": Played(per_s=10, cpu_us=2, alien=0.5), "plain Locust": plain}
     assert cells(results(calm, spoiled))[-2:] == ["1 of 2", "goal met"]
     assert cells(results(spoiled))[-1] == "**gate not met**, foreign load in every round"
 
