@@ -80,11 +80,14 @@ def ratios(row: Row, rounds: Iterable[dict[str, Played]]) -> list[float]:
 
 def _facts(results: Results) -> list[str]:
     facts = {**results.machine, "window": f"{results.window_s:g} s a side and round"}
+    sides: dict[str, list[str]] = {}
+    for side, version in results.versions.items():
+        sides.setdefault(version, []).append(side)
     return [
         "| what | which |",
         "| --- | --- |",
         *(f"| {name} | {value} |" for name, value in facts.items()),
-        *(f"| {name} | {version} |" for name, version in results.versions.items()),
+        *(f"| {', '.join(names)} | {version} |" for version, names in sides.items()),
     ]
 
 

@@ -92,7 +92,8 @@ _BURST = 32
 
 PLAIN, PACED, LOOP, TASK = "plain Locust", "paced", "scripted loop", "scripted @task"
 ARTILLERY, TSUNG, NODE, AZURE, C = "Artillery", "Tsung", "Node ws", "Azure SDK", "C client"
-MEMBER, AT_200, AT_10000, WEBSOCKET = "wpsload", "200", "10,000", "websocket-client"
+MEMBER, WEBSOCKET = "wpsload", "websocket-client"
+AT_200, AT_10000 = "itself at 200", "at 10,000"
 
 CONTESTS: Mapping[str, Contest] = {
     "closed": Contest(
