@@ -61,15 +61,16 @@ def install_node() -> Path:
     """The `node_modules` folder with the packages of `NODE_PACKAGES`.
 
     Raises:
-        Missing: without npm, or if it cannot install them.
+        Missing: without Node.js, or if npm is not there or cannot install them.
     """
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        _install_debian("nodejs", "npm")
     folder = cache_folder() / "node"
     folder.mkdir(exist_ok=True)
     wanted = json.dumps(NODE_PACKAGES)
     stamp = folder / "installed.json"
-    if not stamp.exists() or stamp.read_text() != wanted:
+    is_there = stamp.exists() and stamp.read_text() == wanted
+    if shutil.which("node") is None or not (is_there or shutil.which("npm")):
+        _install_debian("nodejs", "npm")
+    if not is_there:
         packages = [f"{name}@{version}" for name, version in NODE_PACKAGES.items()]
         # Without scripts: one of Artillery's dependencies would download a browser.
         _run("npm", "install", "--prefix", str(folder), "--ignore-scripts", "--no-save", *packages)
