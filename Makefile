@@ -5,10 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs lock clean
+.PHONY: help demo test lint types docs bench bench-quick lock clean
 
 help:  ## Show this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run  ## Run the main job for 20 s against a local stand-in of the service
 	@mkdir -p reports/demo
@@ -31,6 +31,12 @@ types: $(VENV)/.dev  ## Check types
 
 docs: $(VENV)/.dev  ## Write the generated parts of the README anew
 	$(BIN)/cog -r README.md
+
+bench: $(VENV)/.dev  ## Compare with other generators, about half an hour; writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.bench --output benchmarks/RESULTS.md
+
+bench-quick: $(VENV)/.dev  ## Compare with plain Locust users alone, in three minutes
+	$(BIN)/python -m benchmarks.bench --quick
 
 lock: $(VENV)/.dev  ## Choose the newest versions that pyproject.toml allows
 	$(BIN)/pip install -q uv

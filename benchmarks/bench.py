@@ -1,0 +1,159 @@
+"""Plays the rows of the table and reports: python -m benchmarks.bench (or make bench)."""
+
+import dataclasses
+import os
+import platform
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from benchmarks import programs, report
+from benchmarks.playing import SERVER_CORE, play
+from benchmarks.results import Played, Results
+from benchmarks.rows import CONTESTS, QUICK, ROWS, Row, Side
+from wpsload.open_files import raise_limit
+
+__all__ = ["main"]
+
+_WARM_UP_S = 1.0
+_KEPT = {False: "results.json", True: "quick.json"}  # in the cache, by --quick
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True, help="Calm rounds of each contest.")
+@click.option("--window", "window_s", default=2.0, show_default=True, help="Seconds of each side.")
+@click.option(
+    "--only",
+    "chosen",
+    multiple=True,
+    type=click.Choice(list(CONTESTS)),
+    help="Play this contest alone, and keep the last results of the others; repeatable.",
+)
+@click.option(
+    "--side", "sides", multiple=True, help="Play this side alone, and keep nothing; repeatable."
+)
+@click.option("--quick", is_flag=True, help="The two rows that say most.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write the report here.")
+@click.option("--again", is_flag=True, help="Report the last results once more; play nothing.")
+def main(
+    *,
+    rounds: int,
+    window_s: float,
+    chosen: tuple[str, ...],
+    sides: tuple[str, ...],
+    quick: bool,
+    output: Path | None,
+    again: bool,
+) -> None:
+    """Measure wpsload against other generators, side by side."""
+    signal.signal(signal.SIGTERM, _leave)
+    raise_limit()
+    rows = QUICK if quick else ROWS
+    kept = programs.cache_folder() / _KEPT[quick]
+    results = Results(window_s=window_s)
+    if (again or chosen) and kept.exists():
+        results = dataclasses.replace(Results.read(kept), window_s=window_s)
+    if not again:
+        os.sched_setaffinity(0, {SERVER_CORE})  # never in the generator's way
+        results.machine = _machine()
+        for contest, wanted in _wanted(rows, chosen, sides).items():
+            _prepare(wanted, results)
+            _play(contest, wanted, rounds, results)
+            if not sides:
+                results.write(kept)
+    text = report.render(results, rows)
+    if output is not None:
+        output.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {output}", err=True)
+    else:
+        click.echo(text)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End by an exception, so that everything that was started is ended too."""
+    sys.exit(128 + number)
+
+
+def _wanted(
+    rows: Sequence[Row], contests: Sequence[str], names: Sequence[str]
+) -> dict[str, dict[str, Side]]:
+    """By contest, the sides that take part in `rows`; of `contests` and `names` alone, if any."""
+    wanted: dict[str, dict[str, Side]] = {}
+    for row in rows:
+        if contests and row.contest not in contests:
+            continue
+        for name, side in CONTESTS[row.contest].sides.items():
+            if name in (row.ours, row.theirs) and (not names or name in names):
+                wanted.setdefault(row.contest, {})[name] = side
+    return wanted
+
+
+def _prepare(sides: Mapping[str, Side], results: Results) -> None:
+    """Install what the sides need; who cannot be had is named."""
+    for name, side in sides.items():
+        results.missing.pop(name, None)
+        try:
+            results.versions[name] = side.generator.prepare()
+        except programs.Missing as error:
+            results.missing[name] = str(error)
+            click.echo(f"missing: {name}: {error}", err=True)
+
+
+def _play(contest: str, sides: Mapping[str, Side], rounds: int, results: Results) -> None:
+    """Play round by round, until as many as wanted were calm, at most half as many again."""
+    present = [name for name in sides if name not in results.missing]
+    played = results.rounds[contest] = []
+    results.measured[contest] = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC at {_commit()}"
+    while present and len(played) < rounds + rounds // 2:
+        one: dict[str, Played] = {}
+        played.append(one)
+        # Every other round the other way round, so that no side always follows the same one.
+        for name in present if len(played) % 2 else reversed(present):
+            one[name] = play(
+                CONTESTS[contest], sides[name], warm_up_s=_WARM_UP_S, window_s=results.window_s
+            )
+            click.echo(f"{contest} {len(played)}: {_line(name, one[name])}", err=True)
+        is_measured = [name for name in present if one[name].problem is None]
+        if len(report.calm_rounds(played, is_measured)) >= rounds:
+            break
+
+
+def _line(name: str, played: Played) -> str:
+    if played.problem is not None:
+        return f"{name}: {played.problem}"
+    if played.kib:
+        return f"{name}: {played.kib:.1f} KiB a connection"
+    return (
+        f"{name}: {played.per_s:,.0f}/s, {played.cpu_us:.1f} µs each, core "
+        f"{played.generator_core:.2f}, server {played.server_core:.2f}, alien {played.alien:.2f}"
+    )
+
+
+def _machine() -> dict[str, str]:
+    return {
+        "processor": f"{_processor()}, {os.cpu_count()} cores; server on one, generator on another",
+        "system": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        "C compiler": programs.version_of("cc", "--version"),
+        "OpenSSL of the sink": programs.version_of("openssl", "version"),
+    }
+
+
+def _commit() -> str:
+    return programs.version_of("git", "-C", str(programs.HERE), "describe", "--always", "--dirty")
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Connects, waits until the connection is open and closes, again and again, with wpsload.
+
+    python -m gevent.monkey benchmarks/our_connects.py URL CONCURRENCY
+
+SIGTERM ends it: it prints how often it got through as one line of JSON.
+"""
+
+import json
+import signal
+import sys
+
+import gevent
+from gevent.event import Event
+
+from wpsload.clock import CLOCK
+from wpsload.connection import Connection
+from wpsload.dialing import Address
+from wpsload.engine import Engine
+from wpsload.link import Limits
+from wpsload.meter import Meter
+from wpsload.metrics import Sample
+from wpsload.session import Message, PubSubSession
+
+__all__ = ["main"]
+
+
+class Counter:
+    """Counts connections that opened."""
+
+    is_listening = False
+
+    def __init__(self) -> None:
+        self.opened = 0
+
+    def record(self, sample: Sample) -> None:
+        """A failure ends the benchmark: it would be counted as speed."""
+        if sample.failure is not None:
+            sys.exit(f"{sample.metric.name}: {sample.failure}")
+
+    def count(self, name: str, amount: int) -> None:
+        """Keep the one count of interest."""
+        if name == "opened":
+            self.opened += amount
+
+    def message(self, message: Message) -> None:
+        """Nobody sends any."""
+
+    def mistake(self, error: Exception) -> None:
+        """There is no scenario that could fail."""
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    url, concurrency = sys.argv[1], int(sys.argv[2])
+    over = Event()
+    gevent.signal_handler(signal.SIGTERM, over.set)
+    counter, meter, engine = Counter(), Meter(), Engine(gevent.get_hub())
+
+    def connect_on_and_on() -> None:
+        while not over.is_set():
+            connection = Connection(
+                PubSubSession(clock=CLOCK),
+                address=lambda: Address(url, {}),
+                observer=counter,
+                meter=meter,
+                limits=Limits(),
+                engine=engine,
+            )
+            connection.start()
+            connection.wait_open()
+            connection.close()
+
+    gevent.joinall([gevent.spawn(connect_on_and_on) for _ in range(concurrency)])
+    sys.stdout.write(json.dumps({"opened": counter.opened}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
