@@ -28,6 +28,7 @@ from wpsload.metrics import (
     CONNECTION_LOST,
     DELIVERY,
     SEND_TO_GROUP,
+    Metric,
     Sample,
 )
 from wpsload.publication import Publication
@@ -249,18 +250,21 @@ class Connection:
 
     def _wait_until(self, is_so: Callable[[], bool], timeout_s: float | None = None) -> None:
         """Look again whenever there is news, `timeout_s` at most."""
-        with gevent.Timeout(timeout_s, exception=False):  # type: ignore[arg-type]  # its stubs lack it
-            while not is_so():
-                if not self._is_started:
-                    raise LocalProtocolError(
-                        "the user is not connected",
-                        hint="call super().on_start() first in on_start",
-                    )
-                if self._error is not None:
-                    raise self._error
-                if self._news is None:
-                    self._news = Event()
-                self._news.wait()
+        until_ns = None if timeout_s is None else self._clock_ns() + nanoseconds(timeout_s)
+        while not is_so():
+            if not self._is_started:
+                raise LocalProtocolError(
+                    "the user is not connected",
+                    hint="call super().on_start() first in on_start",
+                )
+            if self._error is not None:
+                raise self._error
+            left_s = None if until_ns is None else seconds(until_ns - self._clock_ns())
+            if left_s is not None and left_s <= 0:
+                return
+            if self._news is None:
+                self._news = Event()
+            self._news.wait(left_s)
 
     def _tell_news(self) -> None:
         if self._news is not None:
@@ -362,6 +366,8 @@ class Connection:
         self._session.opening()
         self._has_opened = False
         self._started_ns = self._clock_ns()
+        due_ns = self._started_ns + nanoseconds(self._limits.connect_timeout_s)
+        self._connect_limit = self._engine.at(due_ns, self._not_connected)
         kind = WebSocketClient if self._engine.name == "websocket-client" else Wire
         self._link = kind(
             self._engine,
@@ -371,19 +377,16 @@ class Connection:
             limits=self._limits,
         )
 
+    def _not_connected(self) -> None:
+        if self._link is not None:
+            self._link.give_up()
+
     def upgraded(self, dialed: Dialed) -> None:
         """The handshake is done; a PubSub client still waits for its `connected` message."""
         self._dialed = dialed
         if isinstance(self._session, SimpleSession):
             self._session.upgraded()
             self._opened(dialed, dialed.upgraded_ns)
-            return
-        due_ns = dialed.started_ns + nanoseconds(self._limits.connect_timeout_s)
-        self._connect_limit = self._engine.at(due_ns, self._not_connected)
-
-    def _not_connected(self) -> None:
-        if self._link is not None:
-            self._link.abort("timeout (connected)")
 
     def received(self, messages: list[frames.Message], now_ns: int) -> None:
         """Messages and control frames arrived, read at `now_ns`."""
@@ -447,9 +450,9 @@ class Connection:
 
     def _opened(self, dialed: Dialed, now_ns: int) -> None:
         phases_ns = {**dialed.phases_ns, "connected": now_ns - dialed.upgraded_ns}
-        self._observer.record(Sample(CONNECT, now_ns - dialed.started_ns))
+        self._time(CONNECT, now_ns - dialed.started_ns)
         for phase, duration_ns in phases_ns.items():
-            self._observer.record(Sample(CONNECT_PHASES[phase], duration_ns))
+            self._time(CONNECT_PHASES[phase], duration_ns)
         self._observer.count("opened", 1)
         self._dialed = None
         self._has_opened = self._is_open = True
@@ -462,6 +465,11 @@ class Connection:
                 self._write(link, frame, is_text=True)
             link.flush_soon()
         self.writable()
+
+    def _time(self, metric: Metric, latency_ns: int) -> None:
+        series = self._meter.series(metric)
+        series.latencies_ns.append(latency_ns)
+        series.sizes_bytes.append(0)
 
     def writable(self) -> None:
         """What was held back can be written now."""

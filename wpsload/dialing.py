@@ -46,7 +46,8 @@ _OPTIONS: tuple[_SocketOption, ...] = (
 )
 _READ_BYTES = 65536
 
-_system_socket = monkey.get_original("socket", "socket")
+# What gevent's socket and Python's are made of: whoever waits for it does so by itself.
+_system_socket = monkey.get_original("socket", "SocketType")
 _system_getaddrinfo = monkey.get_original("socket", "getaddrinfo")
 
 
@@ -179,13 +180,21 @@ def resolve(host: str, port: int) -> list[Any]:
     Raises:
         OSError: if there is none.
     """
+    return _addresses_in_digits(host, port) or socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM
+    )
+
+
+@cache
+def _addresses_in_digits(host: str, port: int) -> list[Any]:
     try:
         found: list[Any] = _system_getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
         )
     except socket.gaierror:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return found
+        return []
+    # Plain numbers: each use of an enumeration's member costs as much as the call it is for.
+    return [(int(family), int(kind), *rest) for family, kind, *rest in found]
 
 
 def open_tcp(addresses: list[Any]) -> Any:
@@ -286,17 +295,11 @@ def _upgrade(stream: Stream, opening: Opening) -> bytes:
             return rest
 
 
-def dial(
-    address: Address,
-    *,
-    subprotocol: str | None,
-    timeout_s: float,
-    clock_ns: Callable[[], int],
-) -> Dialed:
+def dial(address: Address, *, subprotocol: str | None, clock_ns: Callable[[], int]) -> Dialed:
     """Connect to a `ws` or `wss` URL and upgrade; its transport is a `Stream`.
 
-    `timeout_s` bounds the whole. An HTTP proxy that the environment names is used; then `dns` is
-    that of the proxy, and its tunnel is part of `tcp`.
+    A `gevent.Timeout` that is thrown in is a failure of the phase under way. An HTTP proxy that
+    the environment names is used; then `dns` is that of the proxy, and its tunnel part of `tcp`.
 
     Raises:
         ConnectError: if any phase fails; it says which.
@@ -313,7 +316,6 @@ def dial(
     )
     watch = Stopwatch(clock_ns, "dns")
     sock: Any = None
-    limit = gevent.Timeout.start_new(timeout_s)
     try:
         addresses = resolve(proxy.host, proxy.port) if proxy else resolve(host, port)
         watch.begin("tcp")
@@ -339,9 +341,7 @@ def dial(
                 raise ConnectError(str(error), phase=watch.phase, status=error.status) from None
             case OSError() | RemoteProtocolError() | ProxyRefused():
                 raise ConnectError(outcome(error, watch.phase), phase=watch.phase) from error
-            case gevent.Timeout() if error is limit:
+            case gevent.Timeout():
                 raise ConnectError(f"timeout ({watch.phase})", phase=watch.phase) from None
         raise
-    finally:
-        limit.close()
     return watch.dialed(stream, rest)

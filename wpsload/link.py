@@ -90,5 +90,8 @@ class Link(Protocol):
     def close(self, code: int) -> None:
         """Send a close frame; the link ends when the peer answers."""
 
+    def give_up(self) -> None:
+        """End because connecting takes too long, with a failure that names the phase."""
+
     def abort(self, failure: str) -> None:
         """End at once, with `failure`."""

@@ -5,6 +5,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, quote
 
@@ -17,7 +18,8 @@ _HEAD_END = b"\r\n\r\n"
 _MAX_HEAD_BYTES = 64 * 1024
 _SWITCHING_PROTOCOLS = 101
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
-_KEPT = "".join(map(chr, range(0x21, 0x7F)))  # the URL is quoted already; only strays are left
+_KEPT = "".join(map(chr, range(0x21, 0x7F)))
+_STRAY = re.compile(r"[^\x21-\x7e]")  # a URL is quoted already, but for what a user typed
 
 
 class Refused(Exception):
@@ -102,7 +104,7 @@ class Opening:
 
 def _resource(url: SplitResult) -> str:
     target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
-    return quote(target, safe=_KEPT)
+    return quote(target, safe=_KEPT) if _STRAY.search(target) else target
 
 
 def _host(url: SplitResult) -> str:

@@ -3,6 +3,7 @@
 import os
 
 import click
+import gevent
 
 from wpsload import frames
 from wpsload.clock import clock_ns, unix_s
@@ -37,12 +38,8 @@ def probe(target: Target, settings: Settings, *, subprotocol: str | None) -> Non
     try:
         client = target.client_url(0, now_s=unix_s(), ttl_s=settings.token_ttl_s)
         address = Address.of(client, is_token_in_header=settings.is_token_in_header)
-        dialed = dial(
-            address,
-            subprotocol=subprotocol,
-            timeout_s=settings.limits.connect_timeout_s,
-            clock_ns=clock_ns,
-        )
+        with gevent.Timeout(settings.limits.connect_timeout_s):
+            dialed = dial(address, subprotocol=subprotocol, clock_ns=clock_ns)
     except ConnectError as error:
         failure = f"cannot connect to {target.describe()}: {error.outcome}"
         if error.status in _ADVICE:

@@ -131,18 +131,13 @@ def _open_socket(host: str, port: int, watch: Stopwatch, *, is_secure: bool) -> 
         raise
 
 
-def dial(
-    address: Address,
-    *,
-    subprotocol: str | None,
-    timeout_s: float,
-    clock_ns: Callable[[], int],
-) -> Dialed:
+def dial(address: Address, *, subprotocol: str | None, clock_ns: Callable[[], int]) -> Dialed:
     """Connect to a `ws` or `wss` URL and upgrade; its transport is a websocket-client object.
 
-    `timeout_s` bounds the whole. A proxy that the environment names (`http_proxy`, `https_proxy`,
-    `no_proxy`) is used; its name, connection and tunnel then all count as `tcp`, and with a `ws`
-    URL so does the upgrade, since nothing tells them apart.
+    A `gevent.Timeout` that is thrown in is a failure of the phase under way. A proxy that the
+    environment names (`http_proxy`, `https_proxy`, `no_proxy`) is used; its name, connection and
+    tunnel then all count as `tcp`, and with a `ws` URL so does the upgrade, since nothing tells
+    them apart.
 
     Raises:
         ConnectError: if any phase fails; it says which.
@@ -156,7 +151,6 @@ def dial(
         # In pure Python: 0.3 ms for 2 KB, 200 ms for 1 MB. The session decodes it all the same.
         skip_utf8_validation=True,
     )
-    limit = gevent.Timeout.start_new(timeout_s)
     try:
         sock = None
         if not proxy:
@@ -165,7 +159,6 @@ def dial(
         connection.connect(  # type: ignore[no-untyped-call]  # it has no types
             address.url,
             socket=sock,
-            timeout=timeout_s,
             header={"User-Agent": USER_AGENT, **address.headers},
             subprotocols=[subprotocol] if subprotocol else None,
             suppress_origin=True,  # browsers send one, native clients have none
@@ -178,13 +171,8 @@ def dial(
         ) from None  # its text holds headers and body
     except (OSError, websocket.WebSocketException) as error:
         raise ConnectError(_outcome(error, watch.phase), phase=watch.phase) from error
-    except gevent.Timeout as fired:
-        if fired is not limit:
-            raise
+    except gevent.Timeout:
         raise ConnectError(f"timeout ({watch.phase})", phase=watch.phase) from None
-    finally:
-        limit.close()
-    connection.settimeout(None)
     return watch.dialed(connection)
 
 
@@ -222,7 +210,6 @@ class WebSocketClient:
             dialed = dial(
                 address(),
                 subprotocol=subprotocol,
-                timeout_s=self._limits.connect_timeout_s,
                 clock_ns=self._engine.clock_ns,
             )
         except ConnectError as error:
@@ -312,6 +299,13 @@ class WebSocketClient:
             self._websocket.send_close(code)
         except (OSError, websocket.WebSocketException):
             self._websocket.abort()
+
+    def give_up(self) -> None:
+        """Connecting takes too long."""
+        if self._websocket is None:
+            self._reader.kill(gevent.Timeout, block=False)
+        else:
+            self.abort("timeout (connected)")
 
     def abort(self, failure: str) -> None:
         """End at once, with `failure`."""

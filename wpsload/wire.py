@@ -84,12 +84,7 @@ class Wire:
 
     def _dial(self, address: Callable[[], Address], subprotocol: str | None) -> None:
         try:
-            dialed = dial(
-                address(),
-                subprotocol=subprotocol,
-                timeout_s=self._limits.connect_timeout_s,
-                clock_ns=self._clock_ns,
-            )
+            dialed = dial(address(), subprotocol=subprotocol, clock_ns=self._clock_ns)
         except ConnectError as error:
             self._engine.soon(self._end, error.outcome)
         else:
@@ -229,6 +224,13 @@ class Wire:
         self._is_close_sent = True
         self._put(frames.CLOSE, b"" if code == frames.NO_STATUS else frames.close_payload(code))
         self.flush()
+
+    def give_up(self) -> None:
+        """Connecting takes too long."""
+        if self._dialing is not None:
+            self._dialing.kill(gevent.Timeout, block=False)
+        else:
+            self._end("timeout (connected)")
 
     def abort(self, failure: str) -> None:
         """End at once, with `failure`."""

@@ -34,7 +34,8 @@ def module(request: pytest.FixtureRequest) -> Any:
 
 def dial(url: str, *, timeout_s: float = DEADLINE_S) -> Dialed:
     """Dial as a PubSub client."""
-    return _dial(Address(url, {}), subprotocol=JSON_V1, timeout_s=timeout_s, clock_ns=clock_ns)
+    with gevent.Timeout(timeout_s):
+        return _dial(Address(url, {}), subprotocol=JSON_V1, clock_ns=clock_ns)
 
 
 def url_of(stand_in: StandIn, scheme: str, address: str) -> str:
@@ -207,9 +208,7 @@ def test_loopback_needs_no_proxy(stand_in: StandIn, proxy: list[bytes]) -> None:
 def test_a_tls_session_is_resumed(tls_url: str) -> None:
     """A second connection to a service spares the certificates, as browsers do."""
     transports = [
-        dialing.dial(
-            Address(tls_url, {}), subprotocol=JSON_V1, timeout_s=DEADLINE_S, clock_ns=clock_ns
-        ).transport
+        dialing.dial(Address(tls_url, {}), subprotocol=JSON_V1, clock_ns=clock_ns).transport
         for _ in range(2)
     ]
     assert [one.is_resumed for one in transports] == [False, True]
