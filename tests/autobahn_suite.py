@@ -14,13 +14,22 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+import gevent
+from gevent.event import Event
 from serving import DEADLINE_S, running
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
+
+from wpsload import frames
+from wpsload.dialing import Address, Dialed
+from wpsload.engine import Engine, EngineName
+from wpsload.link import Limits
+from wpsload.wire import Wire
 
 __all__ = ["ECHO_CLIENTS"]
 
@@ -48,7 +57,58 @@ def _echo_with_websockets(url: str) -> None:
         pass
 
 
-ECHO_CLIENTS: Mapping[str, Callable[[str], None]] = {"websockets": _echo_with_websockets}
+class _Echo:
+    """The owner of a link that sends each message back."""
+
+    def __init__(self) -> None:
+        self.over = Event()
+        self.wire: Wire | None = None
+
+    def upgraded(self, dialed: Dialed) -> None:
+        """Nothing to do."""
+
+    def received(self, messages: list[frames.Message], now_ns: int) -> None:
+        """Send messages back, and have control frames answered."""
+        assert self.wire is not None
+        for opcode, payload in messages:
+            if opcode in (frames.TEXT, frames.BINARY):
+                self.wire.write(payload, is_text=opcode == frames.TEXT)
+            else:
+                self.wire.control(opcode, payload)
+
+    def writable(self) -> None:
+        """Nothing waits for it."""
+
+    def ended(self, failure: str) -> None:
+        """Tell who waits."""
+        self.over.set()
+
+    def broken(self, greenlet: object) -> None:
+        """Tell who waits."""
+        self.over.set()
+
+
+def _echo_with_engine(name: EngineName, url: str) -> None:
+    """The engine, in a thread and event loop of its own."""
+    hub = gevent.get_hub()
+    echo = _Echo()
+    echo.wire = Wire(
+        Engine(hub, name),
+        echo,
+        address=lambda: Address(url, {}),
+        subprotocol=None,
+        limits=Limits(),
+        max_message_bytes=LARGEST_MESSAGE_BYTES,
+    )
+    echo.over.wait()
+    hub.destroy(destroy_loop=True)
+
+
+ECHO_CLIENTS: Mapping[str, Callable[[str], None]] = {
+    "fast": partial(_echo_with_engine, "fast"),
+    "portable": partial(_echo_with_engine, "portable"),
+    "websockets": _echo_with_websockets,
+}
 """Clients that echo each message of the server at a URL until it closes, by name."""
 
 
@@ -164,7 +224,7 @@ def _tell(role: str, results: dict[str, dict[str, Any]]) -> bool:
 
 @click.command()
 @click.argument("roles", nargs=-1, type=click.Choice(["server", "client"]))
-@click.option("--client", default="websockets", type=click.Choice(list(ECHO_CLIENTS)))
+@click.option("--client", default="fast", type=click.Choice(list(ECHO_CLIENTS)))
 def main(roles: tuple[str, ...], client: str) -> None:
     """Run the suite in the given ROLES, and end with 1 if a case failed."""
     is_passed = True

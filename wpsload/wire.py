@@ -29,6 +29,7 @@ class Wire:
         owner: told what happens.
         address: gives the address; may wait, and raise `ConnectError`.
         subprotocol: None for a simple client.
+        max_message_bytes: a larger message ends the link.
 
     `is_writable` is False while the peer does not read what was written.
     """
@@ -60,13 +61,14 @@ class Wire:
         address: Callable[[], Address],
         subprotocol: str | None,
         limits: Limits,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
         self._engine = engine
         self._owner = owner
         self._limits = limits
         self._clock_ns = engine.clock_ns
         self._mask_keys = engine.mask_keys
-        self._reader = frames.FrameReader(is_peer_client=False, max_message_bytes=MAX_MESSAGE_BYTES)
+        self._reader = frames.FrameReader(is_peer_client=False, max_message_bytes=max_message_bytes)
         self._stream: Stream | None = None
         self._outgoing: list[bytes] = []
         self._is_flush_due = False
