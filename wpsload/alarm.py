@@ -5,7 +5,6 @@ A Linux timerfd is a file descriptor that becomes readable at a time, which the 
 """
 
 import ctypes
-import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -56,6 +55,7 @@ class TimerfdAlarm:
 
     def __init__(self, poller: Poller, ring: Callable[[], None]) -> None:
         self._ring = ring
+        self._is_set = False
         libc = _libc()
         self._settime = libc.timerfd_settime
         self._fd = libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
@@ -68,16 +68,17 @@ class TimerfdAlarm:
 
     def set(self, due_ns: int, now_ns: int) -> None:
         """Call back at `due_ns`."""
+        self._is_set = True
         # A time of 0 would switch it off.
         self._value.whole_s, self._value.rest_ns = divmod(max(1, due_ns), NS_PER_S)
         self._settime(self._fd, _TFD_TIMER_ABSTIME, self._at, None)
 
     def _ready(self, is_writable: bool) -> None:
-        try:
-            os.read(self._fd, 8)
-        except BlockingIOError:
-            return  # it was set anew meanwhile
+        self._is_set = False
         self._ring()
+        if not self._is_set:  # setting it makes it unreadable, reading it would be a call more
+            self._value.whole_s = self._value.rest_ns = 0
+            self._settime(self._fd, _TFD_TIMER_ABSTIME, self._at, None)
 
 
 class LoopAlarm:

@@ -336,9 +336,9 @@ class Connection:
         return ack_id
 
     def flush(self) -> None:
-        """Send what was written, when the loop turns."""
+        """Send what was written."""
         if self._link is not None:
-            self._link.flush_soon()
+            self._link.flush()
 
     def failed(self, publishing: Publishing, error: Exception) -> None:
         """A schedule has ended because of the scenario's data."""
