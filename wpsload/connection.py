@@ -37,7 +37,6 @@ from wpsload.session import (
     Answered,
     Arrived,
     Message,
-    Pending,
     PubSubSession,
     Ready,
     SimpleSession,
@@ -391,6 +390,7 @@ class Connection:
     def received(self, messages: list[frames.Message], now_ns: int) -> None:
         """Messages and control frames arrived, read at `now_ns`."""
         link, session, meter = self._link, self._session, self._meter
+        sends, deliveries = self._sends, self._deliveries
         is_deaf = not self._observer.is_listening
         for opcode, payload in messages:
             if link is None or self._link is not link:
@@ -398,9 +398,12 @@ class Connection:
             if opcode == frames.TEXT:
                 meter.received_bytes += len(payload)
                 if (done := session.acknowledged(payload)) is not None:
-                    self._acknowledged(done[0], done[1], len(payload), now_ns)
+                    key, (metric, due_ns, _, _) = done
+                    series = sends if metric is SEND_TO_GROUP else meter.series(metric)
+                    series.latencies_ns.append(now_ns - due_ns)
+                    series.sizes_bytes.append(len(payload))
+                    self._go_on(key)
                 elif is_deaf and (sent_ns := session.delivered_ns(payload)) is not None:
-                    deliveries = self._deliveries
                     deliveries.latencies_ns.append(max(0, now_ns - sent_ns))
                     deliveries.sizes_bytes.append(len(payload))
                 else:
@@ -411,12 +414,8 @@ class Connection:
             else:
                 link.control(opcode, payload)
 
-    def _acknowledged(self, key: int, pending: Pending, size_bytes: int, now_ns: int) -> None:
-        """A plain yes: what happens with each message, in as few steps as can be."""
-        metric, due_ns, _, _ = pending
-        series = self._sends if metric is SEND_TO_GROUP else self._meter.series(metric)
-        series.latencies_ns.append(now_ns - due_ns)
-        series.sizes_bytes.append(size_bytes)
+    def _go_on(self, key: int) -> None:
+        """Have whoever the answer is for go on: a closed loop, or a greenlet."""
         if (loop := self._closed_loops.pop(key, None)) is not None:
             loop.go_on()
         elif key in self._waiting:
