@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs bench bench-quick lock clean
+.PHONY: help demo test lint types docs bench bench-quick autobahn lock clean
 
 help:  ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: $(VENV)/.dev  ## Compare with other generators, about half an hour; write
 
 bench-quick: $(VENV)/.dev  ## Compare with plain Locust users alone, in three minutes
 	$(BIN)/python -m benchmarks.bench --quick
+
+autobahn: $(VENV)/.dev  ## Run Autobahn|Testsuite, which needs Python 2.7, on stand-in and engine
+	$(BIN)/python tests/autobahn_suite.py
 
 lock: $(VENV)/.dev  ## Choose the newest versions that pyproject.toml allows
 	$(BIN)/pip install -q uv
