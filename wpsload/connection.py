@@ -9,7 +9,7 @@ Everything but the methods that say so runs where nothing may wait.
 
 import random
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import gevent
 from gevent import getcurrent
@@ -108,6 +108,7 @@ class Connection:
         "_engine",
         "_error",
         "_has_opened",
+        "_hub",
         "_is_open",
         "_is_started",
         "_is_stopping",
@@ -143,6 +144,7 @@ class Connection:
         self._deliveries = meter.series(DELIVERY)
         self._limits = limits
         self._engine = engine
+        self._hub = engine.hub
         self._clock_ns = engine.clock_ns
         self._link: Link | None = None
         self._dialed: Dialed | None = None
@@ -187,16 +189,22 @@ class Connection:
         Raises:
             LocalProtocolError: if called from `on_message`, which the answer would wait behind.
         """
+        if (asker := getcurrent()) is self._hub or asker is self._receiving:
+            self._refuse_to_wait()
         link = self._wait_writable()
         key, frame = make(self._clock_ns())
         self._write(link, frame, is_text=is_text)
-        return self._wait_for_answer(link, key)
+        return self._wait_for_answer(asker, key)
 
     def ask(self, publication: Publication) -> Ack:
         """Write the next message of `publication` and wait for its answer, as `request` does."""
-        link = self._wait_writable()
+        if (asker := getcurrent()) is self._hub or asker is self._receiving:
+            self._refuse_to_wait()
         now_ns = self._clock_ns()
-        return self._wait_for_answer(link, self.publish_next(publication, now_ns, now_ns))
+        while not (ack_id := self.publish_next(publication, now_ns, now_ns)):
+            self._wait_writable()
+            now_ns = self._clock_ns()
+        return self._wait_for_answer(asker, ack_id)
 
     def send(self, frame: bytes, *, is_text: bool) -> None:
         """Write a frame that has no answer; waits until the connection is open.
@@ -204,6 +212,8 @@ class Connection:
         While the connection closes there is no one to send to, and nothing is sent.
         """
         if self._session.state is not State.CLOSING:
+            if (sender := getcurrent()) is self._hub or sender is self._receiving:
+                self._refuse_to_wait()
             link = self._wait_writable()
             self._write(link, frame, is_text=is_text)
             link.flush_soon()
@@ -270,13 +280,13 @@ class Connection:
             self._news.set()
             self._news = None
 
+    def _refuse_to_wait(self) -> NoReturn:
+        raise LocalProtocolError(
+            "on_message waits for an answer that can only arrive after it",
+            hint="keep the message and answer it from a task, or use a verb that does not wait",
+        )
+
     def _wait_writable(self) -> Link:
-        current = getcurrent()
-        if current is self._receiving or current is self._engine.hub:
-            raise LocalProtocolError(
-                "on_message waits for an answer that can only arrive after it",
-                hint="keep the message and answer it from a task, or use a verb that does not wait",
-            )
         while True:
             link = self._link
             if link is not None and self._is_open and link.is_writable:
@@ -287,11 +297,12 @@ class Connection:
     def _is_writable(self) -> bool:
         return self._is_open and self._link is not None and self._link.is_writable
 
-    def _wait_for_answer(self, link: Link, key: int) -> Ack:
-        link.flush()
-        self._waiting[key] = getcurrent()
+    def _wait_for_answer(self, asker: Any, key: int) -> Ack:
+        if self._link is not None:
+            self._link.flush()
+        self._waiting[key] = asker
         try:
-            ack: Ack = self._engine.hub.switch()
+            ack: Ack = self._hub.switch()
         except BaseException:  # the user was stopped, or ran out of a time of its own
             self._waiting.pop(key, None)
             raise
@@ -299,8 +310,8 @@ class Connection:
 
     def _wake(self, key: int, ack: Ack) -> None:
         """Switch to who waits for an answer; for the event loop only."""
-        if (greenlet := self._waiting.pop(key, None)) is not None:
-            greenlet.switch(ack)
+        if (asker := self._waiting.pop(key, None)) is not None:
+            asker.switch(ack)
 
     # Writing.
 
@@ -418,11 +429,13 @@ class Connection:
         """Have whoever the answer is for go on: a closed loop, or a greenlet."""
         if (loop := self._closed_loops.pop(key, None)) is not None:
             loop.go_on()
-        elif key in self._waiting:
-            if getcurrent() is self._engine.hub:
-                self._wake(key, Ack(key, success=True))
+        elif (asker := self._waiting.get(key)) is not None:
+            ack = Ack(key, success=True)
+            if getcurrent() is self._hub:
+                del self._waiting[key]
+                asker.switch(ack)
             else:  # another greenlet that switched to it would never be switched back to
-                self._engine.soon(self._wake, key, Ack(key, success=True))
+                self._engine.soon(self._wake, key, ack)
         if self._is_stopping:
             self._tell_news()
 

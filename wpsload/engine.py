@@ -8,6 +8,7 @@ import os
 import sys
 from array import array
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, Literal, get_args
 
 from wpsload.agenda import Agenda, Entry
@@ -82,5 +83,5 @@ class Engine:
 
 def _mask_keys() -> Iterator[int]:
     # From a strong source, as RFC 6455, 10.3 demands; a thousand at once cost as much as one.
-    while True:
-        yield from array("I", os.urandom(4 * _KEYS_AT_ONCE))
+    batches = iter(lambda: array("I", os.urandom(4 * _KEYS_AT_ONCE)), None)
+    return chain.from_iterable(batches)

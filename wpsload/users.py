@@ -55,6 +55,7 @@ class _WebPubSubUser(User):
         self._run = plugin.run_of(environment)
         self._due_ns = 0
         self._number: int | None = None
+        self._room: str | None = None
         self._has_left = False
         self.is_listening = type(self).on_message is not _WebPubSubUser.on_message
         self._connection = Connection(
@@ -93,7 +94,9 @@ class _WebPubSubUser(User):
     @property
     def room(self) -> str:
         """The group of this user: users are put into groups of `--wps-group-size`, in order."""
-        return f"room-{self.number // self.settings.group_size}"
+        if self._room is None:
+            self._room = f"room-{self.number // self.settings.group_size}"
+        return self._room
 
     def on_start(self) -> None:
         """Connect, and return once the connection is open, however many attempts that takes.
@@ -215,8 +218,10 @@ class PubSubUser(_WebPubSubUser):
         latency is measured with. `data_type` and `no_echo` default to the options.
         """
         if data is None:
-            stamped = self._stamped.get((group, data_type, no_echo))
-            return self._connection.ask(stamped or self._stamp(group, data_type, no_echo))
+            return self._connection.ask(
+                self._stamped.get((group, data_type, no_echo))
+                or self._stamp(group, data_type, no_echo)
+            )
         kind, is_no_echo = self._defaults(data_type, no_echo)
         return self._connection.ask(Computed(group, lambda: data, kind, no_echo=is_no_echo))
 
