@@ -1,0 +1,169 @@
+"""Where the time of one message goes, step by step: `python -m benchmarks.hot_path`.
+
+Each step is timed by itself, as the least of many rounds, which is what it costs when nothing else
+wants the core and its caches. In a run it is up to twice that.
+"""
+
+import gc
+import socket
+import timeit
+from array import array
+from collections.abc import Callable
+
+import click
+import gevent
+import greenlet
+
+from wpsload import frames
+from wpsload.clock import CLOCK, clock_ns
+from wpsload.familiar import Familiar
+from wpsload.histogram import Histogram
+from wpsload.poller import EpollPoller
+from wpsload.publication import Stamped
+from wpsload.session import PubSubSession
+from wpsload.subprotocol import GroupMessage, encode_response
+
+__all__ = ["main"]
+
+_ROUNDS = 15
+_CALLS = 5_000
+_BYTES = 200
+
+
+def _best_us(step: Callable[[], object]) -> float:
+    timer = timeit.Timer(step)
+    empty = timeit.Timer(lambda: None)
+    best_s, empty_s = (min(one.repeat(_ROUNDS, _CALLS)) for one in (timer, empty))
+    return (best_s - empty_s) / _CALLS * 1e6
+
+
+def _ack(ack_id: int) -> bytes:
+    return b'{"type":"ack","ackId":%d,"success":true}' % ack_id
+
+
+def _open_session() -> PubSubSession:
+    session = PubSubSession(clock=CLOCK)
+    session.opening()
+    hello = b'{"type":"system","event":"connected","userId":"u","connectionId":"c"}'
+    session.receive(hello, is_text=True, now_ns=0)
+    return session
+
+
+def _publish_and_acknowledge() -> Callable[[], object]:
+    session = _open_session()
+    acks = iter([_ack(number) for number in range(1, 2 * _ROUNDS * _CALLS)])
+
+    def step() -> None:
+        session.publish(0, 0)
+        session.acknowledged(next(acks))
+
+    return step
+
+
+def _deliver() -> Callable[[], object]:
+    data = f"wps1:{CLOCK}:{clock_ns():016x}:".ljust(_BYTES, "x")
+    payload = encode_response(GroupMessage("room-17", data, "text", "load-170"))
+    familiar = Familiar(CLOCK)
+    stamp_at = familiar.learn(payload, data)
+    return lambda: familiar.sent_ns(payload, stamp_at)
+
+
+def _read_frames(count: int) -> Callable[[], object]:
+    reader = frames.FrameReader(is_peer_client=False, max_message_bytes=1 << 20)
+    chunk = frames.encode(frames.TEXT, _ack(123_456)) * count
+    return lambda: reader.feed(chunk)
+
+
+def _exchange() -> tuple[Callable[[], object], Callable[[], object]]:
+    """Sending a frame over loopback and reading an ack; the other side's part included in both."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        other, _ = listener.accept()
+    for each in (one, other):
+        each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    frame, ack = bytes(280), bytes(47)
+
+    def there() -> None:
+        one.send(frame)
+        other.recv(65536)
+
+    def back() -> None:
+        other.send(ack)
+        one.recv(65536)
+
+    return there, back
+
+
+def _poll() -> Callable[[], object]:
+    """One look at 200 sockets of which 100 are ready, for one of them."""
+    poller = EpollPoller(gevent.get_hub().loop)
+    pairs = [socket.socketpair() for _ in range(200)]
+    for number, (near, far) in enumerate(pairs):
+        poller.add(near.fileno(), lambda _: None)
+        if number % 2:
+            far.send(b"x")
+
+    def step(_kept_open: object = pairs) -> None:
+        poller._handle()
+
+    return step
+
+
+def _switch() -> Callable[[], object]:
+    def wait(main: greenlet.greenlet) -> None:
+        while True:
+            main.switch()
+
+    other = greenlet.greenlet(wait)
+    other.switch(greenlet.getcurrent())
+    return other.switch
+
+
+def _record() -> Callable[[], object]:
+    latencies_ns: list[int] = []
+
+    def step() -> None:
+        latencies_ns.append(clock_ns())
+
+    return step
+
+
+def _roll() -> float:
+    """Microseconds a sample to make a histogram of ten thousand."""
+    values = array("q", (900_000 + number * 37 for number in range(10_000))).tolist()
+    timer = timeit.Timer(lambda: Histogram().record_all(values))
+    return min(timer.repeat(_ROUNDS, 1)) / len(values) * 1e6
+
+
+@click.command()
+def main() -> None:
+    """Print the table of docs/engine.md."""
+    gc.disable()
+    publication = Stamped("room-17", "text", no_echo=True, size_bytes=_BYTES, clock=CLOCK)
+    large = Stamped("room-17", "text", no_echo=True, size_bytes=2048, clock=CLOCK)
+    there, back = _exchange()
+    rows = {
+        "send a frame, and the peer reads it": _best_us(there),
+        "the peer sends an ack, and we read it": _best_us(back),
+        "epoll, and finding the socket, of a hundred at once": _best_us(_poll()) / 100,
+        "read one frame": _best_us(_read_frames(1)),
+        "session: a message goes, its ack comes": _best_us(_publish_and_acknowledge()),
+        f"serialise and mask {_BYTES} bytes": _best_us(
+            lambda: publication.frame(123_456_789_012_345, 123_456, 0x12345678)
+        ),
+        "serialise and mask 2,048 bytes": _best_us(
+            lambda: large.frame(123_456_789_012_345, 123_456, 0x12345678)
+        ),
+        "keep a sample": _best_us(_record()),
+        "statistics of a sample, four times a second": _roll(),
+        "switch to a waiting greenlet and back": _best_us(_switch()),
+        "read one frame of sixteen": _best_us(_read_frames(16)) / 16,
+        "delivery: find the send time in a group message": _best_us(_deliver()),
+    }
+    click.echo("| step | µs |\n| --- | ---: |")
+    for name, spent_us in rows.items():
+        click.echo(f"| {name} | {spent_us:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
