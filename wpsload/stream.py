@@ -120,19 +120,17 @@ class TlsStream(Stream):
         return data
 
     def _decrypted(self) -> bytes | None:
-        read = self._tls.read
+        read, incoming = self._tls.read, self._incoming
+        chunks: list[bytes] = []
         try:
-            data: bytes = read(_READ_BYTES)
-        except ssl.SSLWantReadError:
-            return None
-        chunks = [data]
-        try:
-            while data:
-                data = read(_READ_BYTES)
-                chunks.append(data)
-        except ssl.SSLWantReadError:
+            chunks.append(read(_READ_BYTES))  # one record
+            while incoming.pending and chunks[-1]:
+                chunks.append(read(_READ_BYTES))
+        except ssl.SSLWantReadError:  # asking for it costs as much as a record: only if in doubt
             pass
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if len(chunks) == 1:
+            return chunks[0]
+        return b"".join(chunks) if chunks else None
 
     def write(self, data: bytes) -> bool:
         """Encrypt and send `data`, or keep what is not taken at once; True if all of it is gone."""
