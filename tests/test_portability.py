@@ -7,7 +7,7 @@ from serving import ROOT
 from test_layers import modules
 
 ELSEWHERE = """
-import ctypes, select, sys
+import ctypes, psutil, select, sys                 # psutil is another one elsewhere
 sys.modules["resource"] = None                     # as on Windows
 for name in [name for name in dir(select) if name.lower().startswith("epoll")]:
     delattr(select, name)                          # as on macOS
