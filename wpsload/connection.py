@@ -150,7 +150,7 @@ class Connection:
         self._publishings: list[Publishing] = []
         self._closed_loops: dict[int, ClosedLoop] = {}  # by the ackId of the message under way
         self._news: Event | None = None  # set when something changes that somebody waits for
-        self._receiving: Any = None  # the greenlet in which the scenario is handed a message
+        self._receiving: Any = None  # the greenlet that receives, in which nothing may wait
         self._is_started = self._is_stopping = False
         self._has_opened = False  # the present link, or the last one
         self._is_open = False
@@ -215,8 +215,9 @@ class Connection:
             publishing = OpenLoop(self, publication, self._engine, every_ns=every_ns)
         else:
             publishing = ClosedLoop(self, publication, self._engine)
+        self._publishings = [one for one in self._publishings if not one.is_stopped]
         self._publishings.append(publishing)
-        publishing.resume()
+        self._engine.soon(publishing.resume)  # its data is asked for where it will always be
         return publishing
 
     def close(self) -> None:
@@ -271,7 +272,7 @@ class Connection:
         current = getcurrent()
         if current is self._receiving or current is self._engine.hub:
             raise LocalProtocolError(
-                "on_message waits for an answer that can only arrive after it",
+                "on_message or a payload waits for an answer that can only arrive after it",
                 hint="keep the message and answer it from a task, or use a verb that does not wait",
             )
         while True:
@@ -338,7 +339,6 @@ class Connection:
 
     def failed(self, publishing: Publishing, error: Exception) -> None:
         """A schedule has ended because of the scenario's data."""
-        self._publishings.remove(publishing)
         self._observer.mistake(error)
 
     def _watch_answers(self) -> None:
@@ -374,6 +374,7 @@ class Connection:
     def upgraded(self, dialed: Dialed) -> None:
         """The handshake is done; a PubSub client still waits for its `connected` message."""
         self._dialed = dialed
+        self._receiving = getcurrent()
         if isinstance(self._session, SimpleSession):
             self._session.upgraded()
             self._opened(dialed, dialed.upgraded_ns)
@@ -438,9 +439,7 @@ class Connection:
                 case Arrived(message, sample):
                     if sample is not None:
                         self._observer.record(sample)
-                    self._receiving = getcurrent()
                     self._observer.message(message)
-                    self._receiving = None
                 case Ready():
                     if self._dialed is not None:
                         self._opened(self._dialed, now_ns)
