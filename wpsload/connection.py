@@ -268,9 +268,14 @@ class Connection:
             self._news.set()
             self._news = None
 
-    def _wait_writable(self) -> Link:
+    @property
+    def is_receiving(self) -> bool:
+        """True in what the connection calls: nothing may wait there."""
         current = getcurrent()
-        if current is self._receiving or current is self._engine.hub:
+        return current is self._receiving or current is self._engine.hub
+
+    def _wait_writable(self) -> Link:
+        if self.is_receiving:
             raise LocalProtocolError(
                 "on_message or a payload waits for an answer that can only arrive after it",
                 hint="keep the message and answer it from a task, or use a verb that does not wait",
