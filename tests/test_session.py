@@ -1,16 +1,17 @@
 """The session: answers find their requests, and every request has exactly one answer."""
 
+import json
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from wpsload import payload
 from wpsload.errors import LocalProtocolError, RemoteProtocolError
-from wpsload.metrics import DELIVERY, ECHO, JOIN_GROUP, SEND_TO_GROUP
+from wpsload.metrics import DELIVERY, ECHO, JOIN_GROUP, SEND_TO_GROUP, Sample
 from wpsload.session import (
     TRANSITIONS,
     Answered,
@@ -21,6 +22,7 @@ from wpsload.session import (
     SimpleSession,
     State,
 )
+from wpsload.subprotocol import Ack, GroupMessage, encode_response, encode_success
 
 CLOCK = payload.clock_id("a boot")
 CONNECTED = b'{"type":"system","event":"connected","userId":"u","connectionId":"c"}'
@@ -199,44 +201,201 @@ def test_echoes_are_matched_by_content() -> None:
     assert isinstance(arrived, Arrived)
 
 
+FIELDS = {
+    "type": st.sampled_from(["ack", "message", "Ack", None]),
+    "ackId": st.sampled_from([1, 2, 3, 9, True, "1", 1.0, -1, 2**64 - 1, 2**64, None]),
+    "success": st.sampled_from([True, True, False, 1, "true", None]),
+    "error": st.sampled_from([None, {"name": "Duplicate"}, {"name": "Forbidden"}, {}, 5]),
+    "x": st.sampled_from([1, [], {"type": "ack"}]),
+}
+PLAIN_ACKS = st.integers(0, 5).map(encode_success)
+ACK_LIKE = st.builds(
+    lambda rest: b'{"type":"ack"' + rest,
+    st.lists(
+        st.one_of(
+            *(
+                st.tuples(st.just(name), values).map(
+                    lambda one: b',"%b":%b' % (one[0].encode(), json.dumps(one[1]).encode())
+                )
+                for name, values in FIELDS.items()
+            )
+        )
+    ).map(lambda parts: b"".join(parts) + b"}"),
+)
+STAMPED = st.integers(0, 2**62).map(
+    lambda sent_ns: encode_response(
+        GroupMessage("g", payload.stamp(payload.Stamp(CLOCK, sent_ns), size_bytes=40), "text", "u")
+    )
+)
+
+
+@st.composite
+def changed(draw: st.DrawFn, frames: st.SearchStrategy[bytes]) -> bytes:
+    """A frame with one byte that is another, one too many, or one missing."""
+    frame = draw(frames)
+    at = draw(st.integers(0, len(frame) - 1))
+    byte = draw(st.binary(max_size=1) | st.sampled_from([b" ", b'"', b"0", b",", b"}"]))
+    return frame[:at] + byte + frame[at + draw(st.integers(0, 1)) :]
+
+
+FRAMES = st.one_of(
+    PLAIN_ACKS,
+    changed(PLAIN_ACKS),
+    ACK_LIKE,
+    changed(ACK_LIKE),
+    st.builds(ack, st.integers(0, 5), st.sampled_from(["Forbidden", "Duplicate"])),
+    STAMPED,
+    changed(STAMPED),
+    st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps).map(str.encode),
+    st.binary(max_size=50),
+)
+
+
+def in_short(session: PubSubSession, frame: bytes, now_ns: int) -> object:
+    """What the engine makes of a frame, that looks for the usual by short ways first."""
+    if (done := session.acknowledged(frame)) is not None:
+        key, pending = done
+        sample = Sample(pending.metric, now_ns - pending.due_ns, None, len(frame))
+        return (Answered(key, Ack(key, success=True), sample),)
+    if (sent_ns := session.delivered_ns(frame)) is not None:
+        return (Sample(DELIVERY, max(0, now_ns - sent_ns), size_bytes=len(frame)),)
+    return at_length(session, frame, now_ns)
+
+
+def at_length(session: PubSubSession, frame: bytes, now_ns: int) -> object:
+    """What `receive` makes of it; of a message that is measured, nothing but the sample."""
+    try:
+        events = session.receive(frame, is_text=True, now_ns=now_ns)
+    except RemoteProtocolError as error:
+        return error.close_code
+    return tuple(
+        event.sample if isinstance(event, Arrived) and event.sample else event for event in events
+    )
+
+
+@settings(max_examples=500)
+@given(frames=st.lists(FRAMES, max_size=8), now_ns=st.integers(0, 2**63))
+def test_the_short_ways_say_what_the_long_one_says(frames: list[bytes], now_ns: int) -> None:
+    """Whatever arrives, in whatever order: the same events, and the same answers still due."""
+    short, long = open_session(), open_session()
+    for session in (short, long):
+        session.join("g", sent_ns=1)
+        session.publish(2, 3)
+        session.leave("h", sent_ns=4)
+        session.publish(0, 5)
+    for frame in frames:
+        assert in_short(short, frame, now_ns) == at_length(long, frame, now_ns)
+        assert short._pending == long._pending
+        assert short.oldest == long.oldest
+        assert short.groups == long.groups
+
+
 class Conversation(RuleBasedStateMachine):
-    """Any order of requests, answers, timeouts, drops and reconnects."""
+    """Any order of requests, answers, timeouts, drops and reconnects, against a simple account."""
 
     keys = Bundle("keys")
 
     def __init__(self) -> None:
         super().__init__()
         self.session = open_session()
-        self.made = 0
-        self.answered = 0
+        self.now_ns = 0
+        self.last_key = 0
+        self.due: dict[int, int] = {}  # when each request that has no answer yet was written
+        self.joins: dict[int, str] = {}
+        self.groups: set[str] = set()
+
+    def made(self, key: int) -> int:
+        """A request has been written, with a key that no other had."""
+        assert key > self.last_key
+        self.last_key = key
+        self.due[key] = self.now_ns
+        self.now_ns += 1
+        return key
+
+    def ended(self, answered: Answered) -> None:
+        """A request has its answer, for the first time."""
+        del self.due[answered.key]
 
     @rule(target=keys, group=st.sampled_from("abc"))
     def send(self, group: str) -> int:
-        """A request is made."""
-        if self.session.state is not State.OPEN:
-            return 0
-        self.made += 1
-        return self.session.send_to_group(group, "x", "text", no_echo=False, sent_ns=0)[0]
+        """A message is published with a request of its own."""
+        return self.made(
+            self.session.send_to_group(group, "x", "text", no_echo=False, sent_ns=self.now_ns)[0]
+        )
 
-    @rule(key=consumes(keys), error=st.sampled_from([None, "Forbidden", "Duplicate"]))
-    def answer(self, key: int, error: str | None) -> None:
-        """An ack arrives, perhaps for a request that is gone."""
-        self.answered += len(receive(self.session, ack(key, error)))
+    @rule(target=keys, late_ns=st.integers(0, 10))
+    def publish(self, late_ns: int) -> int:
+        """A schedule's message, that may be late."""
+        return self.made(self.session.publish(self.now_ns - late_ns, self.now_ns))
+
+    @rule()
+    def retract(self) -> None:
+        """It could not be written after all."""
+        key = self.made(self.session.publish(self.now_ns, self.now_ns))
+        self.session.retract(key)
+        del self.due[key]
+
+    @rule(target=keys, group=st.sampled_from("abc"))
+    def join(self, group: str) -> int:
+        """A group is joined."""
+        key = self.made(self.session.join(group, sent_ns=self.now_ns)[0])
+        self.joins[key] = group
+        self.groups.add(group)
+        return key
+
+    @rule(target=keys, group=st.sampled_from("abc"))
+    def leave(self, group: str) -> int:
+        """A group is left."""
+        self.groups.discard(group)
+        return self.made(self.session.leave(group, sent_ns=self.now_ns)[0])
+
+    @rule(
+        key=keys,
+        error=st.sampled_from([None, None, "Forbidden", "Duplicate", "InternalServerError"]),
+        is_short=st.booleans(),
+    )
+    def answer(self, key: int, error: str | None, is_short: bool) -> None:
+        """An ack arrives, perhaps for a request that is gone, perhaps for the second time."""
+        is_due = key in self.due
+        if is_short and (done := self.session.acknowledged(ack(key, error))) is not None:
+            assert (error, done[0]) == (None, key)
+            del self.due[key]
+            return
+        events = receive(self.session, ack(key, error), self.now_ns)
+        assert len(events) == is_due
+        for answered in events:
+            assert isinstance(answered, Answered)
+            assert answered.key == key
+            self.ended(answered)
+        if is_due and error == "Forbidden":
+            self.groups.discard(self.joins.get(key, ""))
+
+    @rule()
+    def expire(self) -> None:
+        """The one that has waited longest is given up."""
+        if (oldest := self.session.oldest) is not None:
+            answered = self.session.expire(oldest[0])
+            assert answered.sample.failure == "Timeout"
+            self.ended(answered)
 
     @rule()
     def drop(self) -> None:
         """The connection ends and a new one opens."""
-        self.answered += len(self.session.lost("closed 1006"))
+        for answered in self.session.lost("closed 1006"):
+            self.ended(answered)
+        assert self.due == {}
         self.session.opening()
         receive(self.session, CONNECTED)
 
     @invariant()
     def balances(self) -> None:
         """Every request is answered, failed, or still due: never two of these, never none."""
-        assert self.made == self.answered + self.session.pending_count
+        assert self.session.pending_count == len(self.due)
+        assert self.session.oldest == next(iter(self.due.items()), None)
+        assert self.session.groups == self.groups
 
 
-Conversation.TestCase.settings = settings(max_examples=50, stateful_step_count=30)
+Conversation.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestConversation = Conversation.TestCase
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 from azure.messaging.webpubsubclient.models import WebPubSubDataType
 from locusting import Finished, run_locust
 from serving import DEADLINE_S, StandIn
@@ -205,7 +206,7 @@ def test_waiting_within_on_message_is_refused(stand_in: StandIn, tmp_path: Path)
                 self.join("h")
         """
     finished = perform(stand_in, tmp_path, scenario)
-    assert "on_message waits for an answer" in finished.said
+    assert "on_message or a payload waits for an answer" in finished.said
     assert finished.counts("ACK", "sendToGroup")[0] > 3
     assert finished.code == 1
 
@@ -285,3 +286,71 @@ def test_connects_are_spread(stand_in: StandIn, tmp_path: Path) -> None:
     at = sorted(said["at"] for said in told(finished))
     assert len(at) == 20
     assert at[-1] - at[0] > 300_000_000
+
+
+@pytest.mark.parametrize("engine", ["fast", "websocket-client"])
+@pytest.mark.parametrize("stop_timeout", ["0", "10"])
+def test_an_idle_user_stops_once(
+    stand_in: StandIn, tmp_path: Path, stop_timeout: str, engine: str
+) -> None:
+    """Without tasks its own `on_stop` runs as well, may still use verbs, and closes with 1000."""
+    scenario = """
+        class Idle(PubSubUser):
+            def on_start(self):
+                super().on_start()
+                self.publish("g", every=0.05)
+
+            def on_stop(self):
+                tell(left=self.leave("g").is_success)
+                super().on_stop()
+                tell(stopped=True)
+        """
+    finished = perform(
+        *(stand_in, tmp_path, scenario),
+        *(
+            "--stop-timeout",
+            stop_timeout,
+            "--users",
+            "3",
+            "--spawn-rate",
+            "3",
+            "--wps-engine",
+            engine,
+        ),
+    )
+    assert sorted(map(list, told(finished))) == [["left"]] * 3 + [["stopped"]] * 3
+    assert finished.code == 0, finished.said
+    assert stand_in.stats()["closed"] == {"1000": 4}  # the preflight as well
+
+
+@pytest.mark.parametrize("engine", ["fast", "websocket-client"])
+@pytest.mark.parametrize("has_task", [True, False])
+def test_a_message_may_stop_the_user(
+    stand_in: StandIn, tmp_path: Path, has_task: bool, engine: str
+) -> None:
+    """`self.stop()` in `on_message` ends the user in good order, once, and nothing fails."""
+    scenario = f"""
+        class Stopping(PubSubUser):
+            wait_time = constant(60)
+            if {has_task}:
+                @task
+                def rest(self):
+                    pass
+
+            def on_start(self):
+                super().on_start()
+                self.join("g")
+                self.publish("g", every=0.2)
+
+            def on_message(self, message):
+                self.stop()
+
+            def on_stop(self):
+                super().on_stop()
+                tell(stopped=self.environment.runner.user_count)
+        """
+    finished = perform(stand_in, tmp_path, scenario, "--wps-engine", engine)
+    assert told(finished) == [{"stopped": 1}]
+    assert finished.code == 0, finished.said
+    assert "Traceback" not in finished.said
+    assert stand_in.stats()["closed"] == {"1000": 2}  # the preflight as well

@@ -152,7 +152,7 @@ class Connection:
         self._publishings: list[Publishing] = []
         self._closed_loops: dict[int, ClosedLoop] = {}  # by the ackId of the message under way
         self._news: Event | None = None  # set when something changes that somebody waits for
-        self._receiving: Any = None  # the greenlet in which the scenario is handed a message
+        self._receiving: Any = None  # the greenlet that receives, in which nothing may wait
         self._is_started = self._is_stopping = False
         self._has_opened = False  # the present link, or the last one
         self._is_open = False
@@ -189,12 +189,12 @@ class Connection:
         Raises:
             LocalProtocolError: if called from `on_message`, which the answer would wait behind.
         """
-        if (asker := getcurrent()) is self._hub or asker is self._receiving:
+        if self.is_receiving:
             self._refuse_to_wait()
         link = self._wait_writable()
         key, frame = make(self._clock_ns())
         self._write(link, frame, is_text=is_text)
-        return self._wait_for_answer(asker, key)
+        return self._wait_for_answer(getcurrent(), key)
 
     def ask(self, publication: Publication) -> Ack:
         """Write the next message of `publication` and wait for its answer, as `request` does."""
@@ -212,7 +212,7 @@ class Connection:
         While the connection closes there is no one to send to, and nothing is sent.
         """
         if self._session.state is not State.CLOSING:
-            if (sender := getcurrent()) is self._hub or sender is self._receiving:
+            if self.is_receiving:
                 self._refuse_to_wait()
             link = self._wait_writable()
             self._write(link, frame, is_text=is_text)
@@ -225,8 +225,9 @@ class Connection:
             publishing = OpenLoop(self, publication, self._engine, every_ns=every_ns)
         else:
             publishing = ClosedLoop(self, publication, self._engine)
+        self._publishings = [one for one in self._publishings if not one.is_stopped]
         self._publishings.append(publishing)
-        publishing.resume()
+        self._engine.soon(publishing.resume)  # its data is asked for where it will always be
         return publishing
 
     def close(self) -> None:
@@ -280,9 +281,15 @@ class Connection:
             self._news.set()
             self._news = None
 
+    @property
+    def is_receiving(self) -> bool:
+        """True in what the connection calls: nothing may wait there."""
+        current = getcurrent()
+        return current is self._receiving or current is self._hub
+
     def _refuse_to_wait(self) -> NoReturn:
         raise LocalProtocolError(
-            "on_message waits for an answer that can only arrive after it",
+            "on_message or a payload waits for an answer that can only arrive after it",
             hint="keep the message and answer it from a task, or use a verb that does not wait",
         )
 
@@ -352,7 +359,6 @@ class Connection:
 
     def failed(self, publishing: Publishing, error: Exception) -> None:
         """A schedule has ended because of the scenario's data."""
-        self._publishings.remove(publishing)
         self._observer.mistake(error)
 
     def _watch_answers(self) -> None:
@@ -394,6 +400,7 @@ class Connection:
     def upgraded(self, dialed: Dialed) -> None:
         """The handshake is done; a PubSub client still waits for its `connected` message."""
         self._dialed = dialed
+        self._receiving = getcurrent()
         if isinstance(self._session, SimpleSession):
             self._session.upgraded()
             self._opened(dialed, dialed.upgraded_ns)
@@ -453,9 +460,7 @@ class Connection:
                 case Arrived(message, sample):
                     if sample is not None:
                         self._observer.record(sample)
-                    self._receiving = getcurrent()
                     self._observer.message(message)
-                    self._receiving = None
                 case Ready():
                     if self._dialed is not None:
                         self._opened(self._dialed, now_ns)

@@ -44,7 +44,7 @@ class Engine:
         self.mask_keys = _mask_keys()
         self.soon: Callable[..., Any] = loop.run_callback
         is_fast = name == "fast"
-        self.poller: Poller = EpollPoller(loop) if is_fast and has_epoll() else WatcherPoller(loop)
+        self.poller: Poller = EpollPoller(hub) if is_fast and has_epoll() else WatcherPoller(hub)
         self._alarm: Alarm = (
             TimerfdAlarm(self.poller, self._ring)
             if is_fast and has_timerfd()
@@ -74,7 +74,7 @@ class Engine:
             for act in self._agenda.take_due(self.clock_ns()):
                 try:
                     act()
-                except Exception:  # the others are due all the same
+                except BaseException:  # the others are due all the same
                     self.hub.handle_error(act, *sys.exc_info())
         finally:
             self._is_ringing = False

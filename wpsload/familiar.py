@@ -8,6 +8,8 @@ that is for the parser.
 
 import re
 
+import orjson
+
 from wpsload.payload import MIN_PAYLOAD_BYTES, Stamp, stamp
 
 __all__ = ["Familiar"]
@@ -15,6 +17,7 @@ __all__ = ["Familiar"]
 _QUOTE = b'"'
 _DIGITS = 16
 _MOST = 4096  # envelopes; a run with more groups and senders learns them anew now and then
+_LONGEST_BYTES = 4096  # of an envelope: a group's name, a user's, and little metadata
 
 
 class Familiar:
@@ -29,6 +32,7 @@ class Familiar:
         self._mark = text.encode().partition(b"0" * _DIGITS)[0]
         self._data = re.compile(re.escape(self._mark.decode()) + "[0-9a-f]{16}(:x*)")
         self._envelopes: dict[bytes, set[bytes]] = {}  # what stands before a stamp: what behind it
+        self._count = 0
         self._filler = b""
 
     def sent_ns(self, payload: bytes, stamp_at: int) -> int | None:
@@ -58,12 +62,24 @@ class Familiar:
         if found is None or payload.count(self._mark) != 1:
             return 0
         stamp_at = payload.index(self._mark) + len(self._mark)
+        digits_end = stamp_at + _DIGITS
         filler = found[1].encode()
-        filler_end = stamp_at + _DIGITS + len(filler)
-        if payload[stamp_at + _DIGITS : filler_end + 1] != filler + _QUOTE:
+        filler_end = digits_end + len(filler)
+        front, back = payload[:stamp_at], payload[filler_end:]
+        if payload[digits_end:filler_end] != filler or back[:1] != _QUOTE:
             return 0  # written with escapes
-        if sum(map(len, self._envelopes.values())) >= _MOST:
-            self._envelopes.clear()
+        if back not in self._envelopes.get(front, ()):
+            if len(front) + len(back) > _LONGEST_BYTES or not self._is_data(front, filler + back):
+                return 0
+            if self._count == _MOST:
+                self._envelopes.clear()
+                self._count = 0
+            self._count += 1
+            self._envelopes.setdefault(front, set()).add(back)
         self._filler = filler
-        self._envelopes.setdefault(payload[:stamp_at], set()).add(payload[filler_end:])
         return stamp_at
+
+    def _is_data(self, front: bytes, behind: bytes) -> bool:
+        """True if other digits there are other data: a group may be named like a stamp."""
+        read = {orjson.loads(front + digit * _DIGITS + behind)["data"] for digit in (b"0", b"f")}
+        return len(read) > 1

@@ -16,6 +16,7 @@ __all__ = ["Opening", "Refused"]
 _ACCEPT_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _HEAD_END = b"\r\n\r\n"
 _MAX_HEAD_BYTES = 64 * 1024
+_STATUS_LINE = re.compile(r"HTTP/1\.[0-9] ([0-9]{3})(?: .*)?", re.DOTALL)  # RFC 9112, 4
 _SWITCHING_PROTOCOLS = 101
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _KEPT = "".join(map(chr, range(0x21, 0x7F)))
@@ -81,22 +82,25 @@ class Opening:
 
     def _check(self, head: bytes) -> None:
         first, *lines = head.decode("latin-1").split("\r\n")
-        version, _, status = first.partition(" ")
-        if not version.startswith("HTTP/1.") or not status[:3].isdigit():
+        found = _STATUS_LINE.fullmatch(first)
+        if found is None:
             raise RemoteProtocolError("no HTTP response", close_code=1002)
-        if int(status[:3]) != _SWITCHING_PROTOCOLS:
-            raise Refused(int(status[:3]))
+        status = int(found[1])
+        if status != _SWITCHING_PROTOCOLS:
+            raise Refused(status)
         headers: dict[str, str] = {}
         for line in lines:
             name, _, value = line.partition(":")
-            headers[name.strip().lower()] = value.strip()
+            key, value = name.strip().lower(), value.strip()
+            # A repeated header is a list in parts. Source: RFC 9110, 5.3.
+            headers[key] = f"{headers[key]}, {value}" if key in headers else value
         accept = base64.b64encode(hashlib.sha1(self._key + _ACCEPT_SUFFIX).digest())  # noqa: S324  # RFC 6455, 4.2.2
         tokens = [token.strip() for token in headers.get("connection", "").lower().split(",")]
         if not (
             headers.get("upgrade", "").lower() == "websocket"
             and "upgrade" in tokens
             and headers.get("sec-websocket-accept") == accept.decode()
-            and headers.get("sec-websocket-protocol") in (None, self._subprotocol)
+            and headers.get("sec-websocket-protocol") == self._subprotocol
             and "sec-websocket-extensions" not in headers
         ):
             raise RemoteProtocolError("response to another handshake", close_code=1002)

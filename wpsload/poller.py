@@ -4,6 +4,7 @@ gevent's loop watches the one epoll, and everything that is ready is handled in 
 for each socket costs more, but works on every system.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -47,13 +48,14 @@ def has_epoll() -> bool:
 
 
 class EpollPoller:
-    """All sockets behind one file descriptor, which gevent's `loop` watches."""
+    """All sockets behind one file descriptor, which the loop of gevent's `hub` watches."""
 
-    def __init__(self, loop: Any) -> None:
+    def __init__(self, hub: Any) -> None:
+        self._hub = hub
         self._epoll = _epoll_class()()
         self._poll = self._epoll.poll
         self._ready: dict[int, Ready] = {}
-        self._watcher = loop.io(self._epoll.fileno(), _READ)
+        self._watcher = hub.loop.io(self._epoll.fileno(), _READ)
         self._watcher.start(self._handle)
 
     def add(self, fd: int, ready: Ready) -> None:
@@ -75,14 +77,17 @@ class EpollPoller:
         for fd, events in self._poll(0, _BATCH):
             ready = find(fd)
             if ready is not None:  # one before it may have closed this one
-                ready(events > _EPOLLIN and events & _EPOLLOUT != 0)
+                try:
+                    ready(events > _EPOLLIN and events & _EPOLLOUT != 0)
+                except BaseException:  # gevent would watch no socket any more
+                    self._hub.handle_error(ready, *sys.exc_info())
 
 
 class WatcherPoller:
-    """One watcher of gevent's `loop` for each socket."""
+    """One watcher for each socket, in the loop of gevent's `hub`."""
 
-    def __init__(self, loop: Any) -> None:
-        self._loop = loop
+    def __init__(self, hub: Any) -> None:
+        self._loop = hub.loop
         self._watchers: dict[int, tuple[Any, Ready]] = {}
 
     def add(self, fd: int, ready: Ready) -> None:

@@ -14,6 +14,8 @@ from wpsload.publication import Publication
 
 __all__ = ["ClosedLoop", "OpenLoop", "Publisher", "Publishing"]
 
+_MOST_AT_ONCE = 256  # after an outage: then the event loop turns, as others have their due
+
 
 class Publisher(Protocol):
     """The connection that a schedule is for."""
@@ -38,17 +40,17 @@ class Publisher(Protocol):
 
 
 class Publishing:
-    """A schedule on one connection, until `stop`."""
+    """A schedule on one connection, until `stop`; `is_stopped` from then on."""
 
     def __init__(self, publisher: Publisher, publication: Publication, engine: Engine) -> None:
         self._publisher = publisher
         self._publication = publication
         self._engine = engine
-        self._is_stopped = False
+        self.is_stopped = False
 
     def stop(self) -> None:
         """Send no more. What was sent may still be answered."""
-        self._is_stopped = True
+        self.is_stopped = True
 
     def resume(self) -> None:
         """Send what is due; to be called when the connection can be written to, again."""
@@ -82,6 +84,8 @@ class OpenLoop(Publishing):
         if self._entry is not None:
             self._entry.cancel()
             self._entry = None
+        if self.is_stopped:
+            return
         try:
             if self._send_due(self._engine.clock_ns()):
                 self._entry = self._engine.at(self._due_ns, self.resume)
@@ -90,13 +94,17 @@ class OpenLoop(Publishing):
         self._publisher.flush()
 
     def _send_due(self, now_ns: int) -> bool:
-        """Send what is due by `now_ns`; False if not all of it could be."""
+        """Send what is due by `now_ns`; False if there is nothing to come back for."""
         publish_next = self._publisher.publish_next
-        while self._due_ns <= now_ns:
+        for _ in range(_MOST_AT_ONCE):
+            if self._due_ns > now_ns:
+                break
             if not publish_next(self._publication, self._due_ns, now_ns):
                 return False
             self._due_ns += self._every_ns
-        return not self._is_stopped
+            if self.is_stopped:  # by the data's own function
+                return False
+        return True
 
 
 class ClosedLoop(Publishing):
@@ -116,7 +124,7 @@ class ClosedLoop(Publishing):
     def go_on(self) -> None:
         """The message that was under way is answered: the next one is due."""
         self._is_under_way = False
-        if self._is_stopped:
+        if self.is_stopped:
             return
         now_ns = self._clock_ns()
         try:

@@ -121,11 +121,14 @@ class _WebPubSubUser(User):
         park(self, ended=self._ended)
 
     def stop(self, force: bool = False) -> bool:
-        """Stop the user; called by Locust."""
+        """Stop the user; called by Locust, or by the scenario, where nothing may wait as well."""
+        if self._connection.is_receiving:
+            gevent.spawn(self.stop, force=force)
+            return False
         if not self._is_parked:
             return bool(super().stop(force=force))
-        unpark(self)
-        return True
+        unpark(self, force=force)
+        return force
 
     def _ended(self, greenlet: object) -> None:
         if greenlet is self.greenlet:  # it was not parked meanwhile

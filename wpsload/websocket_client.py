@@ -4,6 +4,7 @@ For who doubts the engine. The socket is ours, so that the phases can be told ap
 buffered; handshake, frames, and the way through a proxy are websocket-client's.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -195,7 +196,7 @@ class WebSocketClient:
         self._owner = owner
         self._limits = limits
         self._websocket: Any = None
-        self._outgoing: list[tuple[int, bytes]] = []
+        self._outgoing: deque[tuple[int, bytes]] = deque()
         self._outgoing_bytes = 0
         self._is_over = False
         self.is_writable = True
@@ -229,6 +230,7 @@ class WebSocketClient:
                     return closed(frames.NO_STATUS if code is None else code)
                 if opcode in (frames.TEXT, frames.BINARY):
                     self._owner.received([(opcode, frame.data)], self._engine.clock_ns())
+                    self.flush()
         except (websocket.WebSocketConnectionClosedException, OSError):
             return closed(ABNORMAL_CLOSURE)
         except websocket.WebSocketException:
@@ -271,7 +273,7 @@ class WebSocketClient:
     def _write(self) -> None:
         try:
             while self._outgoing:
-                opcode, payload = self._outgoing.pop(0)
+                opcode, payload = self._outgoing.popleft()
                 # A peer that takes none of a frame for too long is given up.
                 with gevent.Timeout(self._limits.ack_timeout_s):
                     if opcode == frames.CLOSE:
