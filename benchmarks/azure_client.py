@@ -1,10 +1,11 @@
-"""A closed loop with Azure's Python client SDK: azure_client.py URL CONNECTIONS PAYLOAD_BYTES.
+"""A closed loop with Azure's Python client SDK: azure_client.py CONNECTIONS PAYLOAD_BYTES.
 
-The SDK runs threads of its own for each client. SIGTERM ends it: it prints how many acks it got as
-one line of JSON.
+`BENCH_URL` is the client URL. The SDK runs threads of its own for each client. SIGTERM ends it: it
+prints how many acks it got as one line of JSON.
 """
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -17,7 +18,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run until SIGTERM."""
-    url, connections, payload_bytes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    url, connections, payload_bytes = os.environ["BENCH_URL"], int(sys.argv[1]), int(sys.argv[2])
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     acks = [0] * connections

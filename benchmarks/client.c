@@ -1,6 +1,8 @@
 /* The least that a generator can do: the practical limit that others are compared with.
  *
- *     client PORT PATH CONNECTIONS PAYLOAD_BYTES GROUP_SIZE
+ *     BENCH_PATH=/... client PORT CONNECTIONS PAYLOAD_BYTES GROUP_SIZE
+ *
+ * The path may hold a token, which a command line would show to everybody on the machine.
  *
  * Opens the connections to 127.0.0.1, joins each to its group, and then sends on each to the group,
  * without echo, the next message as soon as the ack of the last one is in. SIGTERM ends it: it
@@ -261,12 +263,13 @@ static void on_signal(int number)
 
 int main(int argc, char **argv)
 {
-    if (argc != 6) {
-        fprintf(stderr, "usage: client PORT PATH CONNECTIONS PAYLOAD_BYTES GROUP_SIZE\n");
+    const char *path = getenv("BENCH_PATH");
+    if (argc != 5 || path == NULL) {
+        fprintf(stderr, "usage: BENCH_PATH=... client PORT CONNECTIONS PAYLOAD_BYTES GROUP_SIZE\n");
         return 2;
     }
-    int port = atoi(argv[1]), n = atoi(argv[3]), group_size = atoi(argv[5]);
-    size_t payload_bytes = (size_t)atol(argv[4]);
+    int port = atoi(argv[1]), n = atoi(argv[2]), group_size = atoi(argv[4]);
+    size_t payload_bytes = (size_t)atol(argv[3]);
     struct sigaction ending = {.sa_handler = on_signal};
     sigaction(SIGTERM, &ending, NULL);
     sigaction(SIGINT, &ending, NULL);
@@ -282,7 +285,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < n; i++) {
         struct connection *c = &connections[i];
         c->group = i / group_size;
-        open_connection(c, port, argv[2]);
+        open_connection(c, port, path);
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
         epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &event);
     }

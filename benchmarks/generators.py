@@ -159,7 +159,8 @@ class CClient:
         """Its numbers go on the command line."""
         numbers = map(str, (work.connections, work.payload_bytes, work.group_size))
         program = str(programs.build("client.c"))
-        return Invocation([program, str(server.port), server.path, *numbers])
+        environ = _environ(work, {"BENCH_PATH": server.path})
+        return Invocation([program, str(server.port), *numbers], environ)
 
     def claimed(self, work: Work, said: str, folder: Path) -> int:
         """From the line it prints at its end."""
@@ -181,7 +182,8 @@ class Node:
         module = str(programs.install_node() / "ws" / "wrapper.mjs")
         script = str(programs.HERE / "node_client.mjs")
         numbers = map(str, (work.connections, work.payload_bytes))
-        return Invocation(["node", script, module, server.url, *numbers], _environ(work, {}))
+        environ = _environ(work, {"BENCH_URL": server.url})
+        return Invocation(["node", script, module, *numbers], environ)
 
     def claimed(self, work: Work, said: str, folder: Path) -> int:
         """From the line it prints at its end."""
@@ -272,7 +274,8 @@ class AzureSdk:
         """Its numbers go on the command line."""
         script = str(programs.HERE / "azure_client.py")
         numbers = map(str, (work.connections, work.payload_bytes))
-        return Invocation([sys.executable, script, server.url, *numbers], _environ(work, {}))
+        environ = _environ(work, {"BENCH_URL": server.url})
+        return Invocation([sys.executable, script, *numbers], environ)
 
     def claimed(self, work: Work, said: str, folder: Path) -> int:
         """From the line it prints at its end."""
@@ -292,7 +295,8 @@ class Connects:
     def invocation(self, work: Work, server: Server, folder: Path) -> Invocation:
         """Its number goes on the command line."""
         command = [sys.executable, "-m", "gevent.monkey", str(programs.HERE / self.script)]
-        return Invocation([*command, server.url, str(work.connections)], _environ(work, {}))
+        environ = _environ(work, {"BENCH_URL": server.url})
+        return Invocation([*command, str(work.connections)], environ)
 
     def claimed(self, work: Work, said: str, folder: Path) -> int:
         """From the line it prints at its end."""

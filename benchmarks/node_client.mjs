@@ -1,9 +1,11 @@
-// A closed loop with Node's `ws`: node node_client.mjs WS_MODULE URL CONNECTIONS PAYLOAD_BYTES
+// A closed loop with Node's `ws`: node node_client.mjs WS_MODULE CONNECTIONS PAYLOAD_BYTES
+// BENCH_URL is the client URL.
 // SIGTERM ends it: it prints how many acks it got as one line of JSON.
 
 import { pathToFileURL } from 'node:url'
 
-const [module, url, connections, payloadBytes] = process.argv.slice(2)
+const [module, connections, payloadBytes] = process.argv.slice(2)
+const url = process.env.BENCH_URL
 const { default: WebSocket } = await import(pathToFileURL(module))
 
 const data = 'x'.repeat(Number(payloadBytes))

@@ -1,11 +1,13 @@
 """Connects, waits until the connection is open and closes, again and again, with wpsload.
 
-    python -m gevent.monkey benchmarks/our_connects.py URL CONCURRENCY
+    python -m gevent.monkey benchmarks/our_connects.py CONCURRENCY
 
-SIGTERM ends it: it prints how often it got through as one line of JSON.
+`BENCH_URL` is the client URL. SIGTERM ends it: it prints how often it got through as one line of
+JSON.
 """
 
 import json
+import os
 import signal
 import sys
 
@@ -51,7 +53,7 @@ class Counter:
 
 def main() -> None:
     """Run until SIGTERM."""
-    url, concurrency = sys.argv[1], int(sys.argv[2])
+    url, concurrency = os.environ["BENCH_URL"], int(sys.argv[1])
     over = Event()
     gevent.signal_handler(signal.SIGTERM, over.set)
     counter, meter, engine = Counter(), Meter(), Engine(gevent.get_hub())

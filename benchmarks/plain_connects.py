@@ -1,11 +1,13 @@
 """Connects, waits for `connected` and closes, again and again, with plain websocket-client.
 
-    python -m gevent.monkey benchmarks/plain_connects.py URL CONCURRENCY
+    python -m gevent.monkey benchmarks/plain_connects.py CONCURRENCY
 
-SIGTERM ends it: it prints how often it got through as one line of JSON.
+`BENCH_URL` is the client URL. SIGTERM ends it: it prints how often it got through as one line of
+JSON.
 """
 
 import json
+import os
 import signal
 import sys
 
@@ -18,7 +20,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run until SIGTERM."""
-    url, concurrency = sys.argv[1], int(sys.argv[2])
+    url, concurrency = os.environ["BENCH_URL"], int(sys.argv[1])
     over = Event()
     gevent.signal_handler(signal.SIGTERM, over.set)
     opened = 0
