@@ -33,6 +33,7 @@ from wpsload.publication import Publication
 __all__ = ["BufferedSocket", "WebSocketClient", "dial"]
 
 _READ_BYTES = 65536
+_WRITE_TIMEOUT = websocket.WebSocketTimeoutException("write")
 
 
 class BufferedSocket:
@@ -65,10 +66,17 @@ class BufferedSocket:
 class _WebSocket(websocket.WebSocket):
     """websocket-client's connection, but it never sends a second close frame.
 
-    Its `recv_data_frame` answers each close frame, the answer to our own included.
+    Its `recv_data_frame` answers each close frame, the answer to our own included. A peer that
+    takes nothing for `write_timeout_s` is a timeout, one that takes little is none.
     """
 
     _is_close_sent = False
+    write_timeout_s: float | None = None
+
+    def _send(self, data: str | bytes) -> int:
+        with gevent.Timeout(self.write_timeout_s, _WRITE_TIMEOUT):
+            sent: int = super()._send(data)
+            return sent
 
     def send_close(self, status: int = websocket.STATUS_NORMAL, reason: str | bytes = b"") -> None:
         if not self._is_close_sent:
@@ -217,6 +225,7 @@ class WebSocketClient:
             self._end(error.outcome)
             return
         self._websocket = dialed.transport
+        self._websocket.write_timeout_s = self._limits.ack_timeout_s
         self._owner.upgraded(dialed)
         self._end(self._read())
 
@@ -233,6 +242,8 @@ class WebSocketClient:
                     self.flush()
         except (websocket.WebSocketConnectionClosedException, OSError):
             return closed(ABNORMAL_CLOSURE)
+        except websocket.WebSocketTimeoutException:  # in answer to a ping
+            return "write timeout"
         except websocket.WebSocketException:
             self.close(frames.PROTOCOL_ERROR)
             return "protocol error"
@@ -274,15 +285,13 @@ class WebSocketClient:
         try:
             while self._outgoing:
                 opcode, payload = self._outgoing.popleft()
-                # A peer that takes none of a frame for too long is given up.
-                with gevent.Timeout(self._limits.ack_timeout_s):
-                    if opcode == frames.CLOSE:
-                        self._websocket.send_close(int.from_bytes(payload))
-                    else:
-                        self._websocket.send(payload, opcode)
+                if opcode == frames.CLOSE:
+                    self._websocket.send_close(int.from_bytes(payload))
+                else:
+                    self._websocket.send(payload, opcode)
                 self._outgoing_bytes -= len(payload)
                 self.is_writable = self._outgoing_bytes < UNSENT_LIMIT_BYTES
-        except gevent.Timeout:
+        except websocket.WebSocketTimeoutException:
             self._failure = "write timeout"
             self._websocket.abort()
         except (OSError, websocket.WebSocketException):

@@ -21,6 +21,8 @@ from wpsload.units import nanoseconds
 
 __all__ = ["Wire"]
 
+_FLUSH_BYTES = 64 * 1024  # so much waits for the loop to turn, so that the unsent stays bounded
+
 
 class Wire:
     """A `wpsload.link.Link` over a non-blocking stream; dials as soon as it is made.
@@ -46,6 +48,7 @@ class Wire:
         "_limits",
         "_mask_keys",
         "_outgoing",
+        "_outgoing_bytes",
         "_owner",
         "_reader",
         "_stalled",
@@ -71,6 +74,7 @@ class Wire:
         self._reader = frames.FrameReader(is_peer_client=False, max_message_bytes=max_message_bytes)
         self._stream: Stream | None = None
         self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
         self._is_flush_due = False
         self._is_close_sent = False
         self._is_broken = False  # nothing can be written; reading will tell why
@@ -145,11 +149,18 @@ class Wire:
         frame = publication.frame(due_ns, ack_id, next(self._mask_keys))
         self._outgoing.append(frame)
         size = len(frame)
+        self._outgoing_bytes += size
+        if self._outgoing_bytes > _FLUSH_BYTES:
+            self.flush()
         return size - 8 if 134 <= size <= 65543 else frames.payload_bytes(size)  # spares a call
 
     def _put(self, opcode: int, payload: bytes) -> None:
         key = next(self._mask_keys).to_bytes(4, "little")
-        self._outgoing.append(frames.encode(opcode, payload, mask_key=key))
+        frame = frames.encode(opcode, payload, mask_key=key)
+        self._outgoing.append(frame)
+        self._outgoing_bytes += len(frame)
+        if self._outgoing_bytes > _FLUSH_BYTES:
+            self.flush()
 
     def flush(self) -> None:
         """Send what was written."""
@@ -158,6 +169,7 @@ class Wire:
             return
         data = outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
         outgoing.clear()
+        self._outgoing_bytes = 0
         if self._is_broken:
             return
         try:
