@@ -72,6 +72,8 @@ def encode(opcode: int, payload: bytes, *, mask_key: bytes | None = None) -> byt
     """
     size = len(payload)
     if mask_key is None:
+        if size <= _SHORT_BYTES:  # most of what a server writes
+            return _short_head(_FINAL | opcode, size) + payload
         return header(opcode, size, is_masked=False) + payload
     return header(opcode, size, is_masked=True) + mask_key + masked(payload, mask_key)
 
@@ -180,6 +182,18 @@ class FrameReader:
             and data[1] == size
         ):
             payload = data[2:]
+            if payload.isascii():
+                return [(TEXT, payload)]
+        elif (
+            # One masked message of some more bytes and nothing else: the server's usual case.
+            self._is_peer_client
+            and self._is_between_messages
+            and 6 <= size <= self._max_message_bytes
+            and data[0] == _WHOLE_TEXT
+            and data[1] == _MASKED | 126
+            and data[2] << 8 | data[3] == size - 6
+        ):
+            payload = masked(data[8:], data[4:8])
             if payload.isascii():
                 return [(TEXT, payload)]
         return self._feed(data)

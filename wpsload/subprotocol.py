@@ -1,6 +1,6 @@
 """The `json.webpubsub.azure.v1` messages and their encoding, both directions.
 
-Requests go from the client to the service, responses come back. A message is a frozen dataclass;
+Requests go from the client to the service, responses come back. A message cannot be changed;
 `encode_*` gives the UTF-8 bytes of one text frame, `decode_*` reads them. Nothing here does I/O.
 
 Metadata is a flat mapping of texts beside the data; None stands for none at all. Reliable clients,
@@ -20,6 +20,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Never
 
 import orjson
@@ -69,6 +70,9 @@ MAX_METADATA_VALUE_BYTES = 1024
 MAX_METADATA_BYTES = 8 * 1024
 """Keys and values together. Source, also of the two above: protocol reference, 4.1."""
 
+KNOWN_GROUPS = 256
+"""Group names that need not be checked again."""
+
 MAX_ACK_ID = 2**64 - 1
 _DIGITS = re.compile(r"[0-9]{1,20}")  # as long as MAX_ACK_ID
 _HTTP_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -94,8 +98,7 @@ class LeaveGroup:
     ack_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SendToGroup:
+class SendToGroup(NamedTuple):
     """Publish `data` to `group`.
 
     `data` is a str for `text`, bytes for `binary` and `protobuf`, any JSON value for `json`.
@@ -132,6 +135,8 @@ class SequenceAck:
 
     sequence_id: int
 
+
+_new = tuple.__new__  # of a named tuple, for half of the price
 
 Request = JoinGroup | LeaveGroup | SendToGroup | Event | Ping | SequenceAck
 
@@ -316,7 +321,7 @@ def encode_request(request: Request) -> bytes:
 
 def encode_success(ack_id: int) -> bytes:
     """What `encode_response` gives for `Ack(ack_id, True)`, the answer to nearly every request."""
-    return b'{"type":"ack","ackId":%d,"success":true}' % ack_id
+    return f'{{"type":"ack","ackId":{ack_id},"success":true}}'.encode()
 
 
 def encode_response(response: Response) -> bytes:
@@ -445,12 +450,16 @@ def _decode_data(message: dict[str, Any]) -> tuple[Any, DataType]:
     raise RemoteProtocolError("`dataType` is not text, json, binary or protobuf")
 
 
-def _decode_group(message: dict[str, Any]) -> str:
-    group = _text_field(message, "group")
+@lru_cache(KNOWN_GROUPS)
+def _known_group(group: str) -> str:
     try:
         return check_group(group)
     except LocalProtocolError as error:
         raise RemoteProtocolError(error.message) from error
+
+
+def _decode_group(message: dict[str, Any]) -> str:
+    return _known_group(_text_field(message, "group"))
 
 
 def _decode_metadata(message: dict[str, Any]) -> Mapping[str, str] | None:
@@ -474,20 +483,29 @@ def _check_ttl(message: dict[str, Any]) -> None:
         raise RemoteProtocolError(f"`ttlSeconds` is not a whole number from 0 to {MAX_TTL_S}")
 
 
-def _decode_no_echo(message: dict[str, Any]) -> bool:
-    no_echo = message.get("noEcho", False)
-    if no_echo is None:
-        return False
-    if not isinstance(no_echo, bool):
-        raise RemoteProtocolError("`noEcho` is not a boolean")
-    return no_echo
-
-
 def _decode_event_name(message: dict[str, Any]) -> str:
     event = _text_field(message, "event")
     if not is_event(event):
         raise RemoteProtocolError("`event` is not an event name")
     return event
+
+
+def _decode_send(message: dict[str, Any], ack_id: int | None) -> SendToGroup:
+    group = _decode_group(message)
+    metadata = _decode_metadata(message) if "metadata" in message else None
+    data_type: DataType
+    if message.get("dataType") == "text" and isinstance(data := message.get("data"), str):
+        data_type = "text"
+    else:
+        data, data_type = _decode_data(message)
+    if "ttlSeconds" in message:
+        _check_ttl(message)
+    no_echo = message.get("noEcho", False)
+    if no_echo is None:
+        no_echo = False
+    elif no_echo is not True and no_echo is not False:
+        raise RemoteProtocolError("`noEcho` is not a boolean")
+    return _new(SendToGroup, (group, data, data_type, no_echo, ack_id, metadata))
 
 
 def decode_request(frame: bytes) -> Request:
@@ -502,17 +520,13 @@ def decode_request(frame: bytes) -> Request:
     """
     message = _load(frame)
     ack_id = message.get("ackId")
-    if ack_id is not None:
+    if ack_id is not None and not (type(ack_id) is int and 0 <= ack_id <= MAX_ACK_ID):
         ack_id = _integer_field(message, "ackId")
+    if message.get("type") == "sendToGroup":  # nearly every request is one, and spelled like this
+        return _decode_send(message, ack_id)
     match _text_field(message, "type").lower():
         case "sendtogroup":
-            group = _decode_group(message)
-            metadata = _decode_metadata(message) if "metadata" in message else None
-            data, data_type = _decode_data(message)
-            if "ttlSeconds" in message:
-                _check_ttl(message)
-            no_echo = _decode_no_echo(message) if "noEcho" in message else False
-            return SendToGroup(group, data, data_type, no_echo, ack_id, metadata)
+            return _decode_send(message, ack_id)
         case "event":
             event = _decode_event_name(message)
             metadata = _decode_metadata(message)

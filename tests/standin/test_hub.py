@@ -396,6 +396,20 @@ def test_the_last_thousand_ack_ids_are_remembered() -> None:
     assert not ack_of(world.ask("c1", "joinGroup", group="g", ackId=2))["success"]
 
 
+@pytest.mark.parametrize("last", [5, 2000])
+def test_ack_ids_that_no_longer_count_up_are_remembered_too(last: int) -> None:
+    """Whatever comes before and after the jump, the last thousand are known."""
+    world = World()
+    world.pubsub("c1")
+    done = [*range(3, last), 1_000_000, 7_000, 7_001]
+    for ack_id in done:
+        assert ack_of(world.ask("c1", "joinGroup", group="g", ackId=ack_id))["success"]
+    for ack_id in done[-1000:]:
+        assert not ack_of(world.ask("c1", "joinGroup", group="g", ackId=ack_id))["success"]
+    for ack_id in (2, 7_002, *done[-1001:-1000]):
+        assert ack_of(world.ask("c1", "joinGroup", group="g", ackId=ack_id))["success"]
+
+
 # Broken messages
 
 

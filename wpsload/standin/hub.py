@@ -16,7 +16,7 @@ import orjson
 
 from wpsload.errors import LocalProtocolError, RemoteProtocolError
 from wpsload.standin.faults import Faults
-from wpsload.standin.ledger import Kind, Ledger, bump
+from wpsload.standin.ledger import Kind, Ledger
 from wpsload.standin.roles import Permissions
 from wpsload.subprotocol import (
     MAX_MESSAGE_BYTES,
@@ -103,6 +103,8 @@ class Abort(NamedTuple):
     connection_id: str
 
 
+_new = tuple.__new__  # of a named tuple, for half of the price
+
 Output = Send | SendAck | Close | Abort
 
 
@@ -139,22 +141,55 @@ class Admission:
 class _Client:
     """State of one connection."""
 
-    __slots__ = ("admission", "done", "done_in_order", "groups", "id", "is_simple")
+    __slots__ = (
+        "_done",
+        "_done_in_order",
+        "_first_done",
+        "admission",
+        "groups",
+        "id",
+        "is_simple",
+        "may_send",
+        "next_ack_id",
+    )
 
     def __init__(self, connection_id: str, admission: Admission) -> None:
         self.id = connection_id
         self.admission = admission
         self.is_simple = admission.is_simple
+        self.may_send = admission.permissions.send.allows
         self.groups: set[str] = set()
-        self.done: set[int] = set()
-        self.done_in_order: deque[int] = deque()
+        # Nearly every client counts its ack ids up. As long as it does, two numbers know them all;
+        # thousands of sets would not stay in the processor's cache.
+        self._first_done = -1  # of those that are remembered
+        self.next_ack_id = -1  # the one after the last, -1 if it is not counting up
+        self._done: set[int] | None = None  # else all of them
+        self._done_in_order: deque[int] = deque()
+
+    def has_done(self, ack_id: int) -> bool:
+        """True if `ack_id` is known as done."""
+        if self._done is not None:
+            return ack_id in self._done
+        return self._first_done <= ack_id < self.next_ack_id
 
     def remember(self, ack_id: int) -> None:
-        """Know `ack_id` as done, and forget the oldest one past the limit."""
-        self.done.add(ack_id)
-        self.done_in_order.append(ack_id)
-        if len(self.done_in_order) > REMEMBERED_ACK_IDS:
-            self.done.discard(self.done_in_order.popleft())
+        """Know `ack_id`, which was not, as done, and forget the oldest one past the limit."""
+        if ack_id == self.next_ack_id:
+            self.next_ack_id += 1
+            if self._first_done + REMEMBERED_ACK_IDS < self.next_ack_id:
+                self._first_done += 1
+            return
+        if self._done is None:
+            if self._first_done < 0:
+                self._first_done, self.next_ack_id = ack_id, ack_id + 1
+                return
+            self._done_in_order.extend(range(self._first_done, self.next_ack_id))
+            self._done = set(self._done_in_order)
+            self.next_ack_id = -1
+        self._done.add(ack_id)
+        self._done_in_order.append(ack_id)
+        if len(self._done_in_order) > REMEMBERED_ACK_IDS:
+            self._done.discard(self._done_in_order.popleft())
 
 
 def farewell(reason: str, *, is_simple: bool) -> bytes | None:
@@ -251,7 +286,8 @@ class Hub:
             request = decode_request(payload)
         except RemoteProtocolError as error:
             return [_drop(client, error.close_code, error.message)]
-        bump(self._ledger.requests, _REQUEST_TYPES[type(request)])
+        counts, request_type = self._ledger.requests, _REQUEST_TYPES[type(request)]
+        counts[request_type] = counts.get(request_type, 0) + 1
         try:
             return self._handle(client, request)
         except LocalProtocolError as error:
@@ -316,7 +352,7 @@ class Hub:
             if self._upstream == "none" or not payload:
                 return []
             return [Send([client.id], payload, is_text, Kind.ECHO)]
-        if not client.admission.permissions.send.allows(publish.group):
+        if not client.may_send(publish.group):
             return [Close(client.id, 1008, "no permission to send")]
         try:
             data = payload.decode() if is_text else payload
@@ -328,14 +364,15 @@ class Hub:
         return self._fan_out(to, message)
 
     def _handle(self, client: _Client, request: Request) -> list[Output]:
-        if isinstance(request, Ping):
-            return [Send([client.id], _PONG, True, Kind.SYSTEM)]
-        if isinstance(request, SequenceAck):
-            return []  # only reliable clients are asked for it
+        if not isinstance(request, SendToGroup):
+            if isinstance(request, Ping):
+                return [Send([client.id], _PONG, True, Kind.SYSTEM)]
+            if isinstance(request, SequenceAck):
+                return []  # only reliable clients are asked for it
         ack_id = request.ack_id
         if ack_id is None:
             return self._carry_out(client, request) or []
-        if ack_id in client.done:
+        if ack_id != client.next_ack_id and client.has_done(ack_id):
             message = f"Message with ack-id: {ack_id} has been processed"
             return self._refuse(client, Ack(ack_id, False, "Duplicate", message))
         if self._has_faults and (fault := self._faults.strike("fail-ack")):
@@ -345,32 +382,26 @@ class Hub:
             message = "no permission for the group"
             return self._refuse(client, Ack(ack_id, False, "Forbidden", message))
         client.remember(ack_id)
-        if not self._drops_ack():
-            outputs.append(SendAck(client.id, encode_success(ack_id), "success"))
+        if not (self._has_faults and self._drops_ack()):
+            outputs.append(_new(SendAck, (client.id, encode_success(ack_id), "success")))
         return outputs
 
     def _carry_out(
         self, client: _Client, request: JoinGroup | LeaveGroup | SendToGroup | Event
     ) -> list[Output] | None:
         """What the request causes apart from its ack; None if the client has no permission."""
-        permissions = client.admission.permissions
         if isinstance(request, SendToGroup):
-            if not permissions.send.allows(request.group):
+            group, data, data_type, no_echo, _, metadata = request
+            if not client.may_send(group):
                 return None
-            to = self._members(request.group, excluded=(client.id,) if request.no_echo else ())
+            to = self._members(group, excluded=(client.id,) if no_echo else ())
             if not to:
                 return []
-            message = GroupMessage(
-                request.group,
-                request.data,
-                request.data_type,
-                client.admission.user_id,
-                request.metadata,
-            )
-            return self._fan_out(to, message)
+            user_id = client.admission.user_id
+            return self._fan_out(to, GroupMessage(group, data, data_type, user_id, metadata))
         if isinstance(request, Event):
             return self._answer_event(client, request)
-        if not permissions.join.allows(request.group):
+        if not client.admission.permissions.join.allows(request.group):
             return None
         if isinstance(request, JoinGroup):
             self._join(client, request.group)
@@ -395,8 +426,10 @@ class Hub:
 
     def _members(self, group: str, *, excluded: Container[str]) -> list[_Client]:
         """Who gets a message to `group`: its members, without the `excluded` connection ids."""
-        members = self._groups.get(group, {}).values()
-        to = [member for member in members if member.id not in excluded]
+        members = self._groups.get(group)
+        if members is None:
+            return []
+        to = [member for member in members.values() if member.id not in excluded]
         if self._has_faults and "drop-delivery" in self._faults:
             to = [member for member in to if not self._faults.strike("drop-delivery")]
         return to

@@ -35,9 +35,10 @@ from wpsload.standin.hub import (
     Upstream,
 )
 from wpsload.standin.ledger import Ledger, bump
+from wpsload.standin.pipe import Turn, open_pipes
 from wpsload.standin.rest import MAX_BODY_BYTES, RestApi
 from wpsload.standin.roles import Permissions
-from wpsload.standin.wire import Turn, Wire, WireSettings, data_frame
+from wpsload.standin.wire import Wire, WireSettings, data_frame
 from wpsload.subprotocol import JSON_V1, MAX_MESSAGE_BYTES, check_group
 
 __all__ = ["Settings", "StandIn", "serve"]
@@ -93,6 +94,7 @@ class StandIn:
         self._hubs: dict[str, Hub] = {}
         self._wires: dict[str, Wire] = {}
         self._turn = Turn()
+        self._pipes = open_pipes(self._turn)
         self._sessions: dict[Wire, asyncio.Future[None]] = {}  # until the TCP connection ends
         self._told: set[str] = set()
 
@@ -123,10 +125,12 @@ class StandIn:
         """Do what a hub asks for, and count what was really written."""
         wires = self._wires
         for output in outputs:
+            if type(output) is SendAck:  # the usual one, and this the fastest way to know it
+                connection_id, payload, name = output
+                if wire := wires.get(connection_id):
+                    wire.queue_ack(payload, name)
+                continue
             match output:
-                case SendAck():
-                    if wire := wires.get(output.connection_id):
-                        wire.queue_ack(output.payload, output.name)
                 case Send():
                     self._send(output)
                 case Close(connection_id, code, reason, message):
@@ -198,6 +202,7 @@ class StandIn:
             hub=hub,
             ledger=self.ledger,
             settings=self._settings.wire,
+            pipes=self._pipes,
             turn=self._turn,
             perform=self._perform,
             ended=self._forget,
@@ -249,6 +254,10 @@ class StandIn:
             await asyncio.wait(self._sessions.values(), timeout=STOP_TIMEOUT_S)
         for wire in tuple(self._sessions):
             wire.abort()
+
+    def close(self) -> None:
+        """Give back what the connections shared, when all of them are over."""
+        self._pipes.close()
 
 
 def _client_token(request: web.Request) -> str | None:
@@ -319,8 +328,8 @@ async def serve(
     stand_in = StandIn(settings)
     runner = web.AppRunner(stand_in.application(), access_log=None, shutdown_timeout=REST_TIMEOUT_S)
     stopping = asyncio.Event()
-    await runner.setup()
     try:
+        await runner.setup()
         site = web.TCPSite(runner, host, port, backlog=LISTEN_BACKLOG)
         try:
             await site.start()
@@ -335,6 +344,7 @@ async def serve(
         await stand_in.stop()
     finally:
         await runner.cleanup()
+        stand_in.close()
 
 
 def _cannot_listen(error: Exception, *, host: str, port: int) -> ConfigError:

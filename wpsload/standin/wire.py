@@ -1,7 +1,7 @@
 """One client's WebSocket as the stand-in sees it: frames, ack delay, keep-alive and closing.
 
-aiohttp answers the handshake; from then on the transport is ours. Writing and counting are one
-step, for a fan-out to thousands too, which makes the ledger exact.
+aiohttp answers the handshake; from then on the connection is a pipe of ours. Writing and counting
+are one step, for a fan-out to thousands too, which makes the ledger exact.
 
 The service handles the messages of one connection one at a time, in order. So while an ack waits
 for its delay, all later frames to the same connection queue behind it; other connections do not
@@ -19,14 +19,11 @@ from wpsload import frames
 from wpsload.frames import BINARY, CLOSE, PING, TEXT
 from wpsload.standin.hub import Hub, Output, farewell
 from wpsload.standin.ledger import Kind, Ledger, bump
+from wpsload.standin.pipe import Pipes, Turn
 
-__all__ = ["Turn", "Wire", "WireSettings", "data_frame"]
+__all__ = ["Wire", "WireSettings", "data_frame"]
 
 _DATA_OPCODES = (TEXT, BINARY)
-
-READ_BYTES = 256 * 1024
-"""What is read at once. Only one buffer of that size: a new one for each read would cost more than
-all the rest of a small message, because memory this large is fetched from the system each time."""
 
 MAX_BACKLOG_MESSAGES = 1000
 MAX_BACKLOG_BYTES = 16 * 1024 * 1024
@@ -63,27 +60,7 @@ class _Queued(NamedTuple):
     enter: Callable[[], None]
 
 
-class Turn:
-    """What all wires share in one turn of the event loop: the buffer that each reads into, and what
-    is to be written when the turn ends, with one system call for each wire."""
-
-    def __init__(self) -> None:
-        self.buffer = memoryview(bytearray(READ_BYTES))
-        self._wires: list[Wire] = []
-
-    def add(self, wire: "Wire") -> None:
-        """Flush `wire` when the turn ends."""
-        if not self._wires:
-            asyncio.get_running_loop().call_soon(self._end)
-        self._wires.append(wire)
-
-    def _end(self) -> None:
-        wires, self._wires = self._wires, []
-        for wire in wires:
-            wire.flush()
-
-
-class Wire(asyncio.BufferedProtocol):
+class Wire:
     """The connection of one client, from its `connected` frame to its close.
 
     `handshake` is the protocol that has read from `transport` until now; it is told of the end.
@@ -100,18 +77,21 @@ class Wire(asyncio.BufferedProtocol):
         hub: Hub,
         ledger: Ledger,
         settings: WireSettings,
+        pipes: Pipes,
         turn: Turn,
         perform: Callable[[list[Output]], None],
         ended: Callable[[str], None],
     ) -> None:
         self.id = connection_id
         self._is_simple = is_simple
-        self._transport = transport
+        self._pipe = pipes.take(transport, self)
         self._handshake = handshake
         self._reader = frames.FrameReader(is_peer_client=True, max_message_bytes=max_message_bytes)
+        self._feed = self._reader.feed
         self._hub = hub
         self._ledger = ledger
-        self._settings = settings
+        self._keep_alive_s = settings.keep_alive_s
+        self._ack_delay_s = settings.ack_delay_s
         self._turn = turn
         self._perform = perform
         self._ended = ended
@@ -128,21 +108,16 @@ class Wire(asyncio.BufferedProtocol):
         self._keep_alive_timer = self._loop.call_later(settings.keep_alive_s, self._keep_alive)
 
     async def serve(self) -> None:
-        """Take over the transport, until the connection is over."""
-        self._transport.set_protocol(self)
+        """Wait until the connection is over."""
         try:
             await self._lost
         finally:
-            self._transport.close()  # if this server is what ends
+            self._pipe.close()  # if this server is what ends
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where to read to; called by the event loop."""
-        return self._turn.buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Handle what has been read; called by the event loop."""
+    def received(self, data: bytes) -> None:
+        """Handle what has been read; called by the pipe."""
         self._silent_intervals = 0
-        for opcode, payload in self._reader.feed(bytes(self._turn.buffer[:nbytes])):
+        for opcode, payload in self._feed(data):
             if opcode in _DATA_OPCODES:
                 if not self._is_over:
                     is_text = opcode == TEXT
@@ -152,7 +127,7 @@ class Wire(asyncio.BufferedProtocol):
             elif opcode == CLOSE:
                 code, _ = frames.read_close(payload)
                 self._answer_close(code)
-                self._transport.close()
+                self._pipe.close()
                 return
         if (error := self._reader.error) is not None:
             self._refuse(error)
@@ -166,20 +141,20 @@ class Wire(asyncio.BufferedProtocol):
         is_told = not self._is_simple and error.close_code != frames.PROTOCOL_ERROR
         message = farewell(str(error), is_simple=False) if is_told else None
         self.close(error.close_code, str(error), message)
-        self._transport.write_eof()
+        self._pipe.write_eof()
 
-    def connection_lost(self, error: Exception | None) -> None:
-        """The TCP connection is gone; called by the event loop."""
+    def lost(self) -> None:
+        """The TCP connection is gone; called by the pipe."""
         self._finish(1006)
         if self._close_timer is not None:
             self._close_timer.cancel()
-        self._handshake.connection_lost(error)
+        self._handshake.connection_lost(None)
         if not self._lost.done():
             self._lost.set_result(None)
 
     @property
     def _can_write(self) -> bool:
-        return not (self._is_over or self._transport.is_closing())
+        return not (self._is_over or self._pipe.is_closing)
 
     def write(self, data: bytes, kind: Kind, payload_bytes: int) -> bool:
         """Take over one whole frame; True if it was written at once, for the caller to count.
@@ -194,8 +169,8 @@ class Wire(asyncio.BufferedProtocol):
 
     def queue_ack(self, payload: bytes, name: str) -> None:
         """Write an ack after the delay, and count it then."""
-        data = data_frame(payload, is_text=True)
-        delay_s = self._settings.ack_delay_s
+        data = frames.encode(TEXT, payload)
+        delay_s = self._ack_delay_s
         if not delay_s:
             if self._send(data):
                 self._ledger.wrote_ack(name, len(payload))
@@ -220,7 +195,7 @@ class Wire(asyncio.BufferedProtocol):
         self._send(frames.encode(CLOSE, frames.close_payload(code, reason)))
         self._finish(code)
         self.flush()
-        self._close_timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+        self._close_timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._pipe.abort)
 
     def go_away(self) -> None:
         """Close because the service stops. Source: protocol reference, 8.3."""
@@ -231,7 +206,7 @@ class Wire(asyncio.BufferedProtocol):
         """Drop the TCP connection without a close frame."""
         self.flush()
         self._finish(1006)
-        self._transport.abort()
+        self._pipe.abort()
 
     def _answer_close(self, code: int) -> None:
         if not self._can_write:
@@ -282,27 +257,28 @@ class Wire(asyncio.BufferedProtocol):
 
     def _send(self, data: bytes) -> bool:
         """Write at the end of this turn of the event loop; False if the connection is over."""
-        if self._is_over or self._transport.is_closing():
+        if self._is_over or self._pipe.is_closing:
             return False
         if not self._outgoing:
-            self._turn.add(self)
+            self._turn.add(self.flush)
         self._outgoing.append(data)
         return True
 
     def flush(self) -> None:
         """Write what was sent since the last time."""
-        if self._outgoing:
-            outgoing, self._outgoing = self._outgoing, []
-            self._transport.write(b"".join(outgoing))
+        outgoing = self._outgoing
+        if not outgoing:
+            return
+        self._outgoing = []
+        if not self._pipe.write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)):
             self._note_backlog(outgoing)
+        elif self._written_bytes:
+            self._written_bytes = 0
+            self._unsent_ends.clear()
 
     def _note_backlog(self, written: list[bytes]) -> None:
         """Close a client for which too much is waiting."""
-        waiting_bytes = self._transport.get_write_buffer_size()
-        if not waiting_bytes:
-            self._written_bytes = 0
-            self._unsent_ends.clear()
-            return
+        waiting_bytes = self._pipe.unsent_bytes
         for data in written:
             self._written_bytes += len(data)
             self._unsent_ends.append(self._written_bytes)
@@ -318,6 +294,4 @@ class Wire(asyncio.BufferedProtocol):
             self.abort()
             return
         self._send(frames.encode(PING, b""))
-        self._keep_alive_timer = self._loop.call_later(
-            self._settings.keep_alive_s, self._keep_alive
-        )
+        self._keep_alive_timer = self._loop.call_later(self._keep_alive_s, self._keep_alive)
