@@ -354,3 +354,25 @@ def test_a_message_may_stop_the_user(
     assert finished.code == 0, finished.said
     assert "Traceback" not in finished.said
     assert stand_in.stats()["closed"] == {"1000": 2}  # the preflight as well
+
+
+def test_a_user_without_tasks_stays(stand_in: StandIn, tmp_path: Path) -> None:
+    """It is stopped in good order, nothing warns of it, and who inherits from it has its own tasks."""
+    scenario = """
+        class Idle(PubSubUser):
+            def on_stop(self):
+                super().on_stop()
+                tell(idle=True)
+
+        class Busy(Idle):
+            wait_time = constant(0.1)
+
+            @task
+            def work(self):
+                tell(busy=True)
+        """
+    finished = perform(stand_in, tmp_path, scenario, "--users", "2", "--spawn-rate", "2")
+    assert finished.code == 0, finished.said
+    assert told(finished).count({"idle": True}) == 2
+    assert told(finished).count({"busy": True}) > 5
+    assert "WARNING" not in finished.said

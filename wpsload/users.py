@@ -12,7 +12,7 @@ from locust import User
 
 import logging
 import random
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 
@@ -39,6 +39,11 @@ _complained: set[type] = set()
 _SPAWN_BURST_S = 1.0  # Locust spawns a second's worth of users at once
 
 
+def _stay_connected(user: "_WebPubSubUser") -> NoReturn:
+    """The task of a user without tasks."""
+    user.park()
+
+
 class _WebPubSubUser(User):
     """What both kinds of user share: one connection, and the pace of `--wps-interval`."""
 
@@ -47,6 +52,8 @@ class _WebPubSubUser(User):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        # Locust complains of a class without tasks; a subclass that has some inherits this one too.
+        cls.tasks = [one for one in cls.tasks if one is not _stay_connected] or [_stay_connected]
         if not cls.abstract:
             plugin.will_speak(cls.subprotocol)
 
@@ -67,8 +74,6 @@ class _WebPubSubUser(User):
             engine=self._run.engine,
         )
         self._is_parked = False
-        if not self.tasks:
-            self.tasks = [type(self)._park]
 
     def _address(self) -> Address:
         return self._run.address(self.number)
@@ -116,7 +121,8 @@ class _WebPubSubUser(User):
         """Wait for what is still due, `--wps-drain` at most, and close with code 1000."""
         self._leave()
 
-    def _park(self) -> None:
+    def park(self) -> NoReturn:
+        """End the user's greenlet, while its connection lives on until Locust stops the user."""
         self._is_parked = True
         park(self, ended=self._ended)
 
