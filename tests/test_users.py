@@ -357,7 +357,7 @@ def test_a_message_may_stop_the_user(
 
 
 def test_a_user_without_tasks_stays(stand_in: StandIn, tmp_path: Path) -> None:
-    """It is stopped in good order, nothing warns of it, and who inherits from it has its own tasks."""
+    """It stops in good order, nothing warns of it, and who inherits from it has its own tasks."""
     scenario = """
         class Idle(PubSubUser):
             def on_stop(self):
