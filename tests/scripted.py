@@ -104,9 +104,14 @@ def join(connection: Connection, session: PubSubSession, group: str = "g") -> Ac
 
 
 @contextmanager
-def service(script: Callable[["Peer"], None]) -> Iterator[str]:
-    """The URL of a service that does what `script` says, for each connection anew."""
-    server = StreamServer(("127.0.0.1", 0), lambda sock, _: script(Peer(sock)))
+def service(
+    script: Callable[["Peer"], None], kind: "Callable[[Any], Peer] | None" = None
+) -> Iterator[str]:
+    """The URL of a service that does what `script` says, for each connection anew.
+
+    `kind` makes the peer of a socket, if not `Peer`.
+    """
+    server = StreamServer(("127.0.0.1", 0), lambda sock, _: script((kind or Peer)(sock)))
     server.start()
     try:
         yield f"ws://127.0.0.1:{server.server_port}/client/hubs/load"

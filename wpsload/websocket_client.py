@@ -29,10 +29,14 @@ from wpsload.engine import Engine
 from wpsload.errors import ConnectError
 from wpsload.link import ABNORMAL_CLOSURE, UNSENT_LIMIT_BYTES, Limits, Owner, closed
 from wpsload.publication import Publication
+from wpsload.subprotocol import MAX_MESSAGE_BYTES
 
 __all__ = ["BufferedSocket", "WebSocketClient", "dial"]
 
 _READ_BYTES = 65536
+_LONGEST_CONTROL_BYTES = 125
+_NOT_UTF8 = 1007
+_TOO_BIG = 1009
 _WRITE_TIMEOUT = websocket.WebSocketTimeoutException("write")
 
 
@@ -63,15 +67,57 @@ class BufferedSocket:
         return getattr(self._socket, name)
 
 
-class _WebSocket(websocket.WebSocket):
-    """websocket-client's connection, but it never sends a second close frame.
+class _Refused(websocket.WebSocketException):
+    """The peer broke RFC 6455; `close_code` is how to answer."""
 
-    Its `recv_data_frame` answers each close frame, the answer to our own included. A peer that
-    takes nothing for `write_timeout_s` is a timeout, one that takes little is none.
+    def __init__(self, close_code: int = frames.PROTOCOL_ERROR) -> None:
+        super().__init__(f"close code {close_code}")
+        self.close_code = close_code
+
+
+class _WebSocket(websocket.WebSocket):
+    """websocket-client's connection, where RFC 6455 asks for more.
+
+    - It never sends a second close frame: `recv_data_frame` answers each, the answer to our own
+      included. An answer repeats the code.
+    - What a frame's head forbids is refused before its payload is waited for.
+    - A peer that takes nothing for `write_timeout_s` is a timeout, one that takes little is none.
     """
 
     _is_close_sent = False
+    _heard_close: bytes | None = None
+    _message_bytes = 0  # of the fragments so far
     write_timeout_s: float | None = None
+
+    def recv_frame(self) -> Any:
+        buffer = self.frame_buffer
+        if buffer.needs_header():
+            buffer.recv_header()
+        if buffer.has_mask():
+            raise _Refused
+        if buffer.needs_length():
+            buffer.recv_length()
+        self._check_head(buffer.header, buffer.length)
+        frame = super().recv_frame()  # type: ignore[no-untyped-call]  # it has no types
+        if frame.opcode == frames.CLOSE:
+            _check_text(frame.data[2:])
+            self._heard_close = frame.data[:2]
+        elif frame.opcode < frames.CLOSE:
+            self._message_bytes = 0 if frame.fin else self._message_bytes + len(frame.data)
+        return frame
+
+    def _check_head(self, header: Any, size_bytes: Any) -> None:
+        is_final, *extensions, opcode, _, _ = header
+        if any(extensions) or opcode not in websocket.ABNF.OPCODES:
+            raise _Refused
+        if opcode >= frames.CLOSE:
+            if size_bytes > _LONGEST_CONTROL_BYTES or not is_final:
+                raise _Refused
+            return
+        if (opcode == websocket.ABNF.OPCODE_CONT) is not bool(self.cont_frame.recving_frames):
+            raise _Refused
+        if self._message_bytes + size_bytes > MAX_MESSAGE_BYTES:
+            raise _Refused(_TOO_BIG)
 
     def _send(self, data: str | bytes) -> int:
         with gevent.Timeout(self.write_timeout_s, _WRITE_TIMEOUT):
@@ -79,9 +125,22 @@ class _WebSocket(websocket.WebSocket):
             return sent
 
     def send_close(self, status: int = websocket.STATUS_NORMAL, reason: str | bytes = b"") -> None:
-        if not self._is_close_sent:
-            self._is_close_sent = True
+        if self._is_close_sent:
+            return
+        self._is_close_sent = True
+        if self._heard_close is None:
             super().send_close(status, reason)
+        else:
+            self.send(self._heard_close, frames.CLOSE)
+            self.connected = False
+
+
+def _check_text(data: bytes) -> None:
+    # As websocket-client would, but that takes 0.3 ms for 2 KB, and 200 ms for 1 MB.
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        raise _Refused(_NOT_UTF8) from None
 
 
 def _proxy_options(proxy: Proxy | None) -> dict[str, Any]:
@@ -157,8 +216,7 @@ def dial(address: Address, *, subprotocol: str | None, clock_ns: Callable[[], in
     watch = Stopwatch(clock_ns, "tcp" if proxy else "dns")
     connection = _WebSocket(
         sslopt={"context": _TimedTlsContext(watch)},
-        # In pure Python: 0.3 ms for 2 KB, 200 ms for 1 MB. The session decodes it all the same.
-        skip_utf8_validation=True,
+        skip_utf8_validation=True,  # `_check_text` does it
     )
     try:
         sock = None
@@ -237,6 +295,8 @@ class WebSocketClient:
                 if opcode == frames.CLOSE:
                     code = int.from_bytes(frame.data[:2]) if len(frame.data) > 1 else None
                     return closed(frames.NO_STATUS if code is None else code)
+                if opcode == frames.TEXT:
+                    _check_text(frame.data)
                 if opcode in (frames.TEXT, frames.BINARY):
                     self._owner.received([(opcode, frame.data)], self._engine.clock_ns())
                     self.flush()
@@ -244,8 +304,8 @@ class WebSocketClient:
             return closed(ABNORMAL_CLOSURE)
         except websocket.WebSocketTimeoutException:  # in answer to a ping
             return "write timeout"
-        except websocket.WebSocketException:
-            self.close(frames.PROTOCOL_ERROR)
+        except websocket.WebSocketException as error:
+            self.close(getattr(error, "close_code", frames.PROTOCOL_ERROR))
             return "protocol error"
         return closed(ABNORMAL_CLOSURE)  # it is over already
 
