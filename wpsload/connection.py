@@ -225,7 +225,15 @@ class Connection:
 
         Schedules end first. `drain_s` bounds the wait for the answers and once more the closing
         handshake. What the service sends until it answers the close is still received and counted.
+        Closing again waits until that is done.
+
+        Raises:
+            LocalProtocolError: if called from `on_message`, which may not wait.
         """
+        self._refuse_to_wait()
+        if self._is_stopping:
+            self._wait_until(lambda: self._link is None, 2 * self._limits.drain_s)
+            return
         self._is_stopping = True
         for publishing in tuple(self._publishings):
             publishing.stop()
@@ -274,12 +282,15 @@ class Connection:
         current = getcurrent()
         return current is self._receiving or current is self._engine.hub
 
-    def _wait_writable(self) -> Link:
+    def _refuse_to_wait(self) -> None:
         if self.is_receiving:
             raise LocalProtocolError(
                 "on_message or a payload waits for an answer that can only arrive after it",
                 hint="keep the message and answer it from a task, or use a verb that does not wait",
             )
+
+    def _wait_writable(self) -> Link:
+        self._refuse_to_wait()
         while True:
             link = self._link
             if link is not None and self._is_open and link.is_writable:

@@ -124,6 +124,8 @@ def outcome(error: Exception, phase: str) -> str:
     match error:
         case socket.gaierror():
             return "host not found"
+        case UnicodeError() if phase in ("dns", "tcp"):  # it cannot even be a name
+            return "host not found"
         case ProxyRefused():
             return "proxy refused the tunnel"
         case ConnectionRefusedError():
@@ -305,17 +307,17 @@ def dial(
     host, is_secure = parts.hostname or "", parts.scheme == "wss"
     port = parts.port or (443 if is_secure else 80)
     proxy = Proxy.for_host(host, is_secure=is_secure)
-    opening = Opening(
-        parts,
-        subprotocol=subprotocol,
-        headers={"User-Agent": USER_AGENT, **address.headers},
-        nonce=secrets.token_bytes(16),
-    )
     watch = Stopwatch(clock_ns, "dns")
     sock: Any = None
     limit = gevent.Timeout.start_new(timeout_s)
     try:
         addresses = resolve(proxy.host, proxy.port) if proxy else resolve(host, port)
+        opening = Opening(
+            parts,
+            subprotocol=subprotocol,
+            headers={"User-Agent": USER_AGENT, **address.headers},
+            nonce=secrets.token_bytes(16),
+        )
         watch.begin("tcp")
         sock = open_tcp(addresses)
         if proxy is not None:
@@ -337,7 +339,7 @@ def dial(
         match error:
             case Refused():
                 raise ConnectError(str(error), phase=watch.phase, status=error.status) from None
-            case OSError() | RemoteProtocolError() | ProxyRefused():
+            case OSError() | RemoteProtocolError() | ProxyRefused() | UnicodeError():
                 raise ConnectError(outcome(error, watch.phase), phase=watch.phase) from error
             case gevent.Timeout() if error is limit:
                 raise ConnectError(f"timeout ({watch.phase})", phase=watch.phase) from None
