@@ -90,6 +90,7 @@ def test_a_stranger_accepts_the_request(url: str, subprotocol: str | None) -> No
         ("ws://HOST.example:8080/X", "/X", "host.example:8080"),
         ("ws://[::1]/x", "/x", "[::1]"),
         ("wss://[2001:db8::1]:8443/x", "/x", "[2001:db8::1]:8443"),
+        ("ws://Дом.example/x", "/x", "xn--d1aqf.example"),
         ("ws://user:word@host.example/x", "/x", "host.example"),
         ("ws://host.example/x#fragment", "/x", "host.example"),
         ("ws://host.example/a b?c=ü", "/a%20b?c=%C3%BC", "host.example"),

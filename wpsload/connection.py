@@ -235,7 +235,16 @@ class Connection:
 
         Schedules end first. `drain_s` bounds the wait for the answers and once more the closing
         handshake. What the service sends until it answers the close is still received and counted.
+        Closing again waits until that is done.
+
+        Raises:
+            LocalProtocolError: if called from `on_message`, which may not wait.
         """
+        if self.is_receiving:
+            self._refuse_to_wait()
+        if self._is_stopping:
+            self._wait_until(lambda: self._link is None, 2 * self._limits.drain_s)
+            return
         self._is_stopping = True
         for publishing in tuple(self._publishings):
             publishing.stop()

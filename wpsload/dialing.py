@@ -125,6 +125,8 @@ def outcome(error: Exception, phase: str) -> str:
     match error:
         case socket.gaierror():
             return "host not found"
+        case UnicodeError() if phase in ("dns", "tcp"):  # it cannot even be a name
+            return "host not found"
         case ProxyRefused():
             return "proxy refused the tunnel"
         case ConnectionRefusedError():
@@ -308,16 +310,16 @@ def dial(address: Address, *, subprotocol: str | None, clock_ns: Callable[[], in
     host, is_secure = parts.hostname or "", parts.scheme == "wss"
     port = parts.port or (443 if is_secure else 80)
     proxy = Proxy.for_host(host, is_secure=is_secure)
-    opening = Opening(
-        parts,
-        subprotocol=subprotocol,
-        headers={"User-Agent": USER_AGENT, **address.headers},
-        nonce=secrets.token_bytes(16),
-    )
     watch = Stopwatch(clock_ns, "dns")
     sock: Any = None
     try:
         addresses = resolve(proxy.host, proxy.port) if proxy else resolve(host, port)
+        opening = Opening(
+            parts,
+            subprotocol=subprotocol,
+            headers={"User-Agent": USER_AGENT, **address.headers},
+            nonce=secrets.token_bytes(16),
+        )
         watch.begin("tcp")
         sock = open_tcp(addresses)
         if proxy is not None:
@@ -339,7 +341,7 @@ def dial(address: Address, *, subprotocol: str | None, clock_ns: Callable[[], in
         match error:
             case Refused():
                 raise ConnectError(str(error), phase=watch.phase, status=error.status) from None
-            case OSError() | RemoteProtocolError() | ProxyRefused():
+            case OSError() | RemoteProtocolError() | ProxyRefused() | UnicodeError():
                 raise ConnectError(outcome(error, watch.phase), phase=watch.phase) from error
             case gevent.Timeout():
                 raise ConnectError(f"timeout ({watch.phase})", phase=watch.phase) from None

@@ -39,6 +39,9 @@ class Opening:
         subprotocol: what to ask for, None for a simple client.
         headers: sent in addition; they may hold a token.
         nonce: 16 random bytes.
+
+    Raises:
+        UnicodeError: if the host of the URL cannot be a name.
     """
 
     def __init__(
@@ -112,5 +115,6 @@ def _resource(url: SplitResult) -> str:
 
 
 def _host(url: SplitResult) -> str:
-    name = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname or ""
+    host = url.hostname or ""
+    name = f"[{host}]" if ":" in host else host.encode("idna").decode()
     return name if url.port in (None, _DEFAULT_PORTS.get(url.scheme)) else f"{name}:{url.port}"

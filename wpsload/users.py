@@ -141,6 +141,9 @@ class _WebPubSubUser(User):
             gevent.spawn(self._leave)
 
     def _leave(self) -> None:
+        if self._connection.is_receiving:  # the scenario calls `on_stop` where nothing may wait
+            gevent.spawn(self._leave)
+            return
         if self._has_left:
             return
         self._has_left = True

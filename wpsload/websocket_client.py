@@ -4,6 +4,7 @@ For who doubts the engine. The socket is ours, so that the phases can be told ap
 buffered; handshake, frames, and the way through a proxy are websocket-client's.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -236,7 +237,8 @@ def dial(address: Address, *, subprotocol: str | None, clock_ns: Callable[[], in
         raise ConnectError(
             f"HTTP {error.status_code}", phase=watch.phase, status=error.status_code
         ) from None  # its text holds headers and body
-    except (OSError, websocket.WebSocketException) as error:
+    except (OSError, ValueError, LookupError, websocket.WebSocketException) as error:
+        # It splits and converts what it reads without looking.
         raise ConnectError(_outcome(error, watch.phase), phase=watch.phase) from error
     except gevent.Timeout:
         raise ConnectError(f"timeout ({watch.phase})", phase=watch.phase) from None
@@ -284,8 +286,13 @@ class WebSocketClient:
             return
         self._websocket = dialed.transport
         self._websocket.write_timeout_s = self._limits.ack_timeout_s
-        self._owner.upgraded(dialed)
-        self._end(self._read())
+        try:
+            self._owner.upgraded(dialed)
+            failure = self._read()
+        except Exception:  # a mistake in this program; as it is reported on the engine
+            self._engine.hub.handle_error(self._reader, *sys.exc_info())
+            failure = "internal error"
+        self._end(failure)
 
     def _read(self) -> str:
         """Hand on what arrives until the connection ends; how it ended."""
@@ -358,7 +365,8 @@ class WebSocketClient:
             self._websocket.abort()  # the reader sees the end, and why
         finally:
             self._writer = None
-        self._owner.writable()
+        if not self._is_over:
+            self._owner.writable()
 
     def close(self, code: int) -> None:
         """Send a close frame, unless there was one; the link ends when the peer answers."""

@@ -1,6 +1,9 @@
 """A connection under every kind of service: it comes back, says why it went, and ends in time."""
 
 import contextlib
+import gc
+import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -362,6 +365,230 @@ def test_waiting_in_the_readers_place_is_refused(stand_in: StandIn) -> None:
             lambda sent_ns: session.send_to_group("g", "x", "text", no_echo=False, sent_ns=sent_ns)
         )
     assert len(refused) == 1
+
+
+def open_files() -> int:
+    """How many files and sockets this process has open."""
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+def ack_all(peer: Peer) -> None:
+    """A service without any oddity."""
+    peer.say(CONNECTED)
+    peer.ack_everything()
+
+
+def new_connection(url: str, watcher: Watcher) -> Connection:
+    """One that is not started."""
+    return Connection(
+        PubSubSession(clock=CLOCK),
+        address=lambda: Address(url, {}),
+        observer=watcher,
+        meter=watcher.meter,
+        limits=LIMITS,
+        engine=_engines["present"],
+    )
+
+
+def test_closing_what_was_never_started_is_nothing() -> None:
+    """A user that was stopped before it could start."""
+    watcher = Watcher()
+    connection = new_connection("ws://127.0.0.1:1/", watcher)
+    with gevent.Timeout(DEADLINE_S):
+        connection.close()
+        connection.close()
+    assert watcher.samples == []
+    assert watcher.counts == Counter()
+
+
+def test_closing_twice_at_once_is_closing_once() -> None:
+    """The second one does not cut off what the first one waits for."""
+
+    def script(peer: Peer) -> None:
+        peer.say(CONNECTED)
+        peer.hear()
+        is_closing.wait()
+        peer.say(b'{"type":"ack","ackId":1,"success":true}')
+        peer.hear()
+        code = peer.protocol.close_rcvd
+        heard.put(code.code if code else None)
+
+    is_closing = Event()
+    heard: Queue[int | None] = Queue()
+    watcher = Watcher()
+    with service(script) as url, connected(url, watcher) as (connection, session):
+        user = gevent.spawn(join, connection, session)
+        watcher.wait_for(lambda: session.pending_count == 1)
+        both = [gevent.spawn(connection.close) for _ in range(2)]
+        gevent.Greenlet.spawn_later(0.05, is_closing.set)
+        is_closing.set()
+        with gevent.Timeout(DEADLINE_S):
+            gevent.joinall(both, raise_error=True)
+        assert user.get().is_success
+    assert heard.get(timeout=DEADLINE_S) == 1000
+    assert watcher.failures() == []
+    assert watcher.counts["closed"] == 1
+
+
+def test_a_killed_close_ends_the_connection() -> None:
+    """A user that does not leave in time is cut off, and nothing of it is left."""
+    watcher = Watcher()
+    never = Event()
+
+    def script(peer: Peer) -> None:
+        peer.say(CONNECTED)
+        peer.hear()
+        never.wait()
+
+    with service(script) as url, connected(url, watcher) as (connection, session):
+        user = gevent.spawn(join, connection, session)
+        watcher.wait_for(lambda: session.pending_count == 1)
+        leaving = gevent.spawn(connection.close)
+        gevent.idle()
+        user.kill()
+        leaving.kill()
+        assert session.pending_count == 0
+        assert watcher.counts["closed"] == 1
+        never.set()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts files as Linux shows them")
+@pytest.mark.parametrize("turns", range(12))
+def test_who_is_stopped_while_connecting_leaves_nothing(turns: int) -> None:
+    """Whatever the handshake has come to: no socket stays open, and nobody comes back later."""
+    with service(ack_all) as url:
+        before = open_files()
+        watcher = Watcher()
+        for _ in range(3):
+            connection = new_connection(url, watcher)
+            connection.start()
+            for _ in range(turns):
+                gevent.idle()
+            with gevent.Timeout(DEADLINE_S):
+                connection.close()
+        with gevent.Timeout(DEADLINE_S):
+            while open_files() > before:
+                gevent.idle()
+    assert watcher.failures() == []
+    assert watcher.counts["opened"] == watcher.counts["closed"]
+
+
+def test_a_connection_leaves_no_socket_behind() -> None:
+    """Not when it is closed, and not when it breaks off or is refused."""
+    rounds = iter(range(99))
+
+    def script(peer: Peer) -> None:
+        if next(rounds) % 2:
+            ack_all(peer)
+        else:
+            peer.say(CONNECTED)
+            peer.hear()
+            peer.sock.close()
+
+    with service(script) as url:
+        before = open_files()
+        for _ in range(3):
+            watcher = Watcher()
+            with connected(url, watcher) as (connection, session):
+                assert not join(connection, session).is_success
+                assert join(connection, session).is_success
+        with gevent.Timeout(DEADLINE_S):
+            while open_files() > before:
+                gevent.idle()
+
+
+def test_who_is_killed_while_waiting_gets_no_answer(stand_in: StandIn) -> None:
+    """The answer to a request of somebody who is gone is counted, and wakes nobody else."""
+    watcher = Watcher()
+    with connected(stand_in.client_url(), watcher) as (connection, session):
+        connection.wait_open()
+        for number in range(20):
+            user = gevent.spawn(join, connection, session, f"a{number}")
+            for _ in range(number % 4):
+                gevent.idle()
+            user.kill(block=number % 2 == 0)
+            assert join(connection, session, f"b{number}").is_success
+        assert connection._waiting == {}
+    assert watcher.failures() == []
+
+
+def test_a_woken_scenario_may_close(stand_in: StandIn) -> None:
+    """It runs amid what has just arrived: what is left of that is for nobody."""
+    watcher = Watcher()
+    with connected(stand_in.client_url(), watcher) as (connection, session):
+
+        def scenario() -> None:
+            assert join(connection, session).is_success
+            connection.close()
+
+        users = [gevent.spawn(scenario) for _ in range(3)]
+        with gevent.Timeout(DEADLINE_S):
+            gevent.joinall(users, raise_error=True)
+    assert watcher.counts["closed"] == 1
+
+
+def test_closing_from_on_message_is_refused(stand_in: StandIn) -> None:
+    """Nothing may wait there; the mistake is named, and the connection stays as it is."""
+    watcher = Watcher()
+    refused: list[LocalProtocolError] = []
+    with connected(stand_in.client_url(groups=["g"]), watcher) as (connection, session):
+
+        def leave(_: Message) -> None:
+            with pytest.raises(LocalProtocolError) as caught:
+                connection.close()
+            refused.append(caught.value)
+
+        watcher.message = leave  # type: ignore[method-assign,assignment]  # this observer answers
+        for _ in range(2):
+            assert connection.request(
+                lambda sent_ns: session.send_to_group(
+                    "g", "x", "text", no_echo=False, sent_ns=sent_ns
+                )
+            ).is_success
+    assert len(refused) == 2
+    assert watcher.failures() == []
+
+
+def test_a_mistake_in_this_program_ends_the_connection_and_no_other(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reported, what was under way fails, and the client comes back; others do not notice."""
+    reported: list[type] = []
+    monkeypatch.setattr(gevent.get_hub(), "handle_error", lambda *told: reported.append(told[1]))
+    good, bad = Watcher(), Watcher()
+    url = stand_in.client_url(groups=["g"])
+    with (
+        connected(url, good) as (well, well_session),
+        connected(url, bad) as (ill, ill_session),
+    ):
+        ill.wait_open()
+
+        def fail(_: Message) -> None:
+            bad.message = Watcher.message.__get__(bad)  # type: ignore[method-assign]  # once
+            raise ZeroDivisionError
+
+        bad.message = fail  # type: ignore[method-assign,assignment]  # as no observer of ours does
+        assert well.request(
+            lambda sent_ns: well_session.send_to_group(
+                "g", "x", "text", no_echo=False, sent_ns=sent_ns
+            )
+        ).is_success
+        bad.wait_for(lambda: bool(bad.failures()))
+        assert join(ill, ill_session).is_success
+        assert join(well, well_session).is_success
+    assert reported == [ZeroDivisionError]
+    assert bad.failures() == [(CONNECTION_LOST.name, "internal error")]
+    assert good.failures() == []
+
+
+@pytest.mark.parametrize("host", ["a" * 70 + ".invalid", "a..invalid"])
+def test_a_host_that_cannot_be_a_name_is_not_found(host: str) -> None:
+    """A negotiate endpoint may say anything: it is a failed attempt, not a mistake of ours."""
+    watcher = Watcher()
+    with connected(f"ws://{host}/client", watcher):
+        watcher.wait_for(lambda: bool(watcher.failures()))
+    assert watcher.failures()[0] == (CONNECT.name, "host not found")
 
 
 @given(attempt=st.integers(1, 10_000), random_ratio=st.floats(0, 1))

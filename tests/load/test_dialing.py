@@ -162,7 +162,13 @@ def test_unknown_host() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "outcome"),
-    [(b"SSH-2.0-OpenSSH\r\n\r\n", "invalid handshake"), (b"", "connection reset")],
+    [
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "invalid handshake"),
+        (b"HTTP/1.1\r\n\r\n", "invalid handshake"),
+        (b"HTTP/1.1 \xb2\xb2\xb2\r\n\r\n", "invalid handshake"),
+        (b"HTTP/1.1 x y\r\n\r\n", "invalid handshake"),
+        (b"", "connection reset"),
+    ],
 )
 def test_not_a_websocket_server(answer: bytes, outcome: str) -> None:
     """A peer that speaks something else, or nothing, is a failure of the upgrade."""

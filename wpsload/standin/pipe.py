@@ -1,8 +1,8 @@
 """The sockets of all WebSocket clients, once their handshake is done.
 
 On Linux one epoll, which the event loop watches, stands for all of them: what is ready is handled
-in one go, and what it causes to be written is written after it. A transport of asyncio's own for
-each client costs twice as much for a small message, but works on every system.
+in one go, and what it causes to be written is written after it. Elsewhere each client keeps the
+transport of asyncio that it came with.
 """
 
 import asyncio
