@@ -17,6 +17,7 @@ from wpsload.engine import ENGINE_NAMES, Engine, EngineName
 from wpsload.link import UNSENT_LIMIT_BYTES, Limits
 from wpsload.metrics import CONNECTION_LOST, SEND_TO_GROUP
 from wpsload.publication import Computed
+from wpsload.session import PubSubSession
 from wpsload.subprotocol import encode_success
 from wpsload.units import seconds
 from wpsload.wire import Wire
@@ -40,6 +41,16 @@ def held_bytes(connection: Connection) -> int:
         unsent = 0 if link._stream is None else link._stream.unsent_bytes
         return unsent + sum(map(len, link._outgoing))
     return link._outgoing_bytes  # type: ignore[attr-defined,no-any-return]  # the other kind has it
+
+
+def wait_until_held(session: PubSubSession) -> int:
+    """Return once nothing is written any more; how many messages were."""
+    count = 0
+    with gevent.Timeout(DEADLINE_S):
+        while not count or count != session.pending_count:
+            count = session.pending_count
+            gevent.Greenlet.spawn_later(0.2, int).join()
+    return count
 
 
 class Reluctant:
@@ -102,11 +113,8 @@ def test_a_schedule_is_held_and_goes_on(
         connection.wait_open()
         data.connection = connection
         publishing = connection.publish(Computed("g", data, "text", no_echo=False), 2e-5)
-        watcher.wait_for(lambda: held_bytes(connection) >= UNSENT_LIMIT_BYTES // 2)
-        gevent.Greenlet.spawn_later(0.1, int).join()
-        held = session.pending_count
-        gevent.Greenlet.spawn_later(0.1, int).join()
-        assert session.pending_count == held  # nothing is written meanwhile
+        held = wait_until_held(session)
+        assert held_bytes(connection) > 0
         reluctant.may_read.set()
         watcher.wait_for(lambda: watcher.acked(SEND_TO_GROUP) > held + 100)
         publishing.stop()
