@@ -42,15 +42,7 @@ LAYERS = {
     },
     4: {"cli", "__main__"},
 }
-LOCUST_ALLOWED = {
-    "locust_precision",
-    "locust_stats",
-    "web_guard",
-    "distributed",
-    "parking",
-    "plugin",
-    "users",
-}
+LOCUST_ALLOWED = LAYERS[3] - {"run"}
 PURE_IMPORTS = {"jwt", "orjson"}  # the third-party code that pure modules may use
 IO_MODULES = {"asyncio", "gevent", "os", "selectors", "socket", "ssl", "subprocess", "time"}
 

@@ -9,7 +9,7 @@ Everything but the methods that say so runs where nothing may wait.
 
 import random
 from collections.abc import Callable
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import gevent
 from gevent import getcurrent
@@ -189,17 +189,15 @@ class Connection:
         Raises:
             LocalProtocolError: if called from `on_message`, which the answer would wait behind.
         """
-        if self.is_receiving:
-            self._refuse_to_wait()
+        asker = self._may_wait()
         link = self._wait_writable()
         key, frame = make(self._clock_ns())
         self._write(link, frame, is_text=is_text)
-        return self._wait_for_answer(getcurrent(), key)
+        return self._wait_for_answer(asker, key)
 
     def ask(self, publication: Publication) -> Ack:
         """Write the next message of `publication` and wait for its answer, as `request` does."""
-        if (asker := getcurrent()) is self._hub or asker is self._receiving:
-            self._refuse_to_wait()
+        asker = self._may_wait()
         now_ns = self._clock_ns()
         while not (ack_id := self.publish_next(publication, now_ns, now_ns)):
             self._wait_writable()
@@ -212,8 +210,7 @@ class Connection:
         While the connection closes there is no one to send to, and nothing is sent.
         """
         if self._session.state is not State.CLOSING:
-            if self.is_receiving:
-                self._refuse_to_wait()
+            self._may_wait()
             link = self._wait_writable()
             self._write(link, frame, is_text=is_text)
             link.flush_soon()
@@ -240,8 +237,7 @@ class Connection:
         Raises:
             LocalProtocolError: if called from `on_message`, which may not wait.
         """
-        if self.is_receiving:
-            self._refuse_to_wait()
+        self._may_wait()
         if self._is_stopping:
             self._wait_until(lambda: self._link is None, 2 * self._limits.drain_s)
             return
@@ -296,22 +292,24 @@ class Connection:
         current = getcurrent()
         return current is self._receiving or current is self._hub
 
-    def _refuse_to_wait(self) -> NoReturn:
-        raise LocalProtocolError(
-            "on_message or a payload waits for an answer that can only arrive after it",
-            hint="keep the message and answer it from a task, or use a verb that does not wait",
-        )
+    def _may_wait(self) -> Any:
+        """The present greenlet, if it is one that may wait."""
+        current = getcurrent()
+        if current is self._receiving or current is self._hub:  # asked before each message
+            raise LocalProtocolError(
+                "on_message or a payload waits for an answer that can only arrive after it",
+                hint="keep the message and answer it from a task, or use a verb that does not wait",
+            )
+        return current
 
     def _wait_writable(self) -> Link:
-        while True:
-            link = self._link
-            if link is not None and self._is_open and link.is_writable:
-                return link
-            self._wait_until(lambda: self._is_writable)
+        while (link := self._writable_link()) is None:
+            self._wait_until(lambda: self._writable_link() is not None)
+        return link
 
-    @property
-    def _is_writable(self) -> bool:
-        return self._is_open and self._link is not None and self._link.is_writable
+    def _writable_link(self) -> Link | None:
+        link = self._link
+        return link if link is not None and self._is_open and link.is_writable else None
 
     def _wait_for_answer(self, asker: Any, key: int) -> Ack:
         if self._link is not None:
@@ -366,7 +364,7 @@ class Connection:
         if self._link is not None:
             self._link.flush()
 
-    def failed(self, publishing: Publishing, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         """A schedule has ended because of the scenario's data."""
         self._observer.mistake(error)
 

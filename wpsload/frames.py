@@ -11,14 +11,17 @@ from struct import Struct
 __all__ = [
     "BINARY",
     "CLOSE",
+    "LONGEST_CONTROL_BYTES",
     "NO_STATUS",
     "PING",
     "PONG",
     "PROTOCOL_ERROR",
     "TEXT",
+    "TOO_BIG",
     "FrameError",
     "FrameReader",
     "Message",
+    "check_text",
     "close_payload",
     "encode",
     "header",
@@ -47,14 +50,14 @@ NO_STATUS = 1005
 
 PROTOCOL_ERROR = 1002
 _NOT_UTF8 = 1007
-_TOO_BIG = 1009
+TOO_BIG = 1009
 # Codes that a close frame may carry. Source: RFC 6455, 7.4.2, and the registry it founded.
 _CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015)))
 _PRIVATE_CLOSE_CODES = range(3000, 5000)
 
 _MASKED = 0x80
 _SHORT_BYTES = 125  # the longest payload whose size fits into the second byte
-_LONGEST_CONTROL_BYTES = _SHORT_BYTES
+LONGEST_CONTROL_BYTES = _SHORT_BYTES
 _short_head = Struct("!BB").pack
 _medium_head = Struct("!BBH").pack
 _long_head = Struct("!BBQ").pack
@@ -117,7 +120,7 @@ def close_payload(code: int, reason: str = "") -> bytes:
 
     Source: RFC 6455, 5.5.1.
     """
-    text = reason.encode()[: _LONGEST_CONTROL_BYTES - 2].decode(errors="ignore")
+    text = reason.encode()[: LONGEST_CONTROL_BYTES - 2].decode(errors="ignore")
     return code.to_bytes(2, "big") + text.encode()
 
 
@@ -219,8 +222,7 @@ class FrameReader:
         self._is_between_messages = not (self._held or self._opcode or self.error)
         return messages
 
-    # In one piece, because each call of a function would cost a fifth of a frame's whole cost.
-    def _read(  # noqa: C901, PLR0912
+    def _read(  # noqa: C901, PLR0912  # in one piece: a call costs a fifth of a frame
         self, data: bytes, messages: list[Message]
     ) -> int:
         """Read whole frames of `data` into `messages`; where the first incomplete one starts."""
@@ -260,7 +262,7 @@ class FrameReader:
             start = payload_end
             if first == _WHOLE_TEXT:
                 if not payload.isascii():
-                    _check_text(payload)
+                    check_text(payload)
                 messages.append((TEXT, payload))
             else:
                 self._take(first, payload, messages)
@@ -271,7 +273,7 @@ class FrameReader:
         if first & 0x70:
             raise FrameError("extension bits, but no extension")
         if opcode in _CONTROL_OPCODES:
-            if size > _LONGEST_CONTROL_BYTES or first < _FINAL:
+            if size > LONGEST_CONTROL_BYTES or first < _FINAL:
                 raise FrameError("control frame that is long or fragmented")
             return
         if opcode not in _DATA_OPCODES:
@@ -279,7 +281,7 @@ class FrameReader:
         if (opcode == _CONTINUATION) is not (self._opcode != _CONTINUATION):
             raise FrameError("fragment out of its message")
         if len(self._message) + size > self._max_message_bytes:
-            raise FrameError("message too big", _TOO_BIG)
+            raise FrameError("message too big", TOO_BIG)
 
     def _take(self, first: int, payload: bytes, messages: list[Message]) -> None:
         """A whole frame: a control frame, a message, or a part of one."""
@@ -299,11 +301,16 @@ class FrameReader:
             opcode, self._opcode = self._opcode, _CONTINUATION
             self._message.clear()
         if opcode == TEXT and not payload.isascii():
-            _check_text(payload)
+            check_text(payload)
         messages.append((opcode, payload))
 
 
-def _check_text(payload: bytes) -> None:
+def check_text(payload: bytes) -> None:
+    """Refuse what is not UTF-8.
+
+    Raises:
+        FrameError: with close code 1007.
+    """
     try:
         payload.decode()
     except UnicodeDecodeError:
@@ -317,4 +324,4 @@ def _check_close(payload: bytes) -> None:
     code = int.from_bytes(payload[:2], "big")
     if len(payload) == 1 or not (code in _CLOSE_CODES or code in _PRIVATE_CLOSE_CODES):
         raise FrameError("close frame with an invalid code")
-    _check_text(payload[2:])
+    check_text(payload[2:])

@@ -6,6 +6,7 @@ latency counts from when it was due. In a closed loop a message is due when the 
 answered, be it well or badly.
 """
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from wpsload.agenda import Entry
@@ -35,11 +36,11 @@ class Publisher(Protocol):
     def flush(self) -> None:
         """Send what was written."""
 
-    def failed(self, publishing: "Publishing", error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         """The scenario's data could not be sent, and the schedule has ended."""
 
 
-class Publishing:
+class Publishing(ABC):
     """A schedule on one connection, until `stop`; `is_stopped` from then on."""
 
     def __init__(self, publisher: Publisher, publication: Publication, engine: Engine) -> None:
@@ -52,14 +53,14 @@ class Publishing:
         """Send no more. What was sent may still be answered."""
         self.is_stopped = True
 
+    @abstractmethod
     def resume(self) -> None:
         """Send what is due; to be called when the connection can be written to, again."""
-        raise NotImplementedError
 
     def _fail(self, error: Exception) -> None:
         """The scenario's own code must not take the event loop down."""
         self.stop()
-        self._publisher.failed(self, error)
+        self._publisher.failed(error)
 
 
 class OpenLoop(Publishing):

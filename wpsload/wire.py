@@ -92,7 +92,7 @@ class Wire:
         try:
             dialed = dial(address(), subprotocol=subprotocol, clock_ns=self._clock_ns)
         except ConnectError as error:
-            self._engine.soon(self._end, error.outcome)
+            self._engine.soon(self.abort, error.outcome)
         else:
             self._engine.soon(self._opened, dialed)
 
@@ -120,7 +120,7 @@ class Wire:
             if data:
                 self._take(data)
             elif data is not None:
-                self._end(closed(ABNORMAL_CLOSURE))
+                self.abort(closed(ABNORMAL_CLOSURE))
         except Exception:
             self.abort("internal error")  # or the loop would come back to it for ever
             raise
@@ -130,7 +130,7 @@ class Wire:
         self._owner.received(reader.feed(data), self._clock_ns())
         if reader.error is not None and not self._is_over:
             self.close(reader.error.close_code)
-            self._end("protocol error")
+            self.abort("protocol error")
         elif self._outgoing:
             self.flush()
 
@@ -152,7 +152,7 @@ class Wire:
         self._outgoing_bytes += size
         if self._outgoing_bytes > _FLUSH_BYTES:
             self.flush()
-        return size - 8 if 134 <= size <= 65543 else frames.payload_bytes(size)  # spares a call
+        return frames.payload_bytes(size)
 
     def _put(self, opcode: int, payload: bytes) -> None:
         key = next(self._mask_keys).to_bytes(4, "little")
@@ -220,7 +220,7 @@ class Wire:
         if self._is_moving:
             self._watch()
         else:
-            self._end("write timeout")
+            self.abort("write timeout")
 
     def control(self, opcode: int, payload: bytes) -> None:
         """Answer a control frame; the peer's close frame ends the link."""
@@ -229,7 +229,7 @@ class Wire:
         elif opcode == frames.CLOSE:
             code, _ = frames.read_close(payload)
             self.close(code)
-            self._end(closed(code))
+            self.abort(closed(code))
 
     def close(self, code: int) -> None:
         """Send a close frame, unless there was one; the link ends when the peer answers."""
@@ -244,13 +244,10 @@ class Wire:
         if self._dialing is not None:
             self._dialing.kill(gevent.Timeout, block=False)
         else:
-            self._end("timeout (connected)")
+            self.abort("timeout (connected)")
 
     def abort(self, failure: str) -> None:
         """End at once, with `failure`."""
-        self._end(failure)
-
-    def _end(self, failure: str) -> None:
         if self._is_over:
             return
         self._is_over = True
