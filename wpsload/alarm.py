@@ -64,7 +64,7 @@ class TimerfdAlarm:
         self._spec = _TimerSpec()
         self._at = ctypes.byref(self._spec)
         self._value = self._spec.value
-        poller.add(self._fd, self._ready)
+        poller.add(self._fd, self)
 
     def set(self, due_ns: int, now_ns: int) -> None:
         """Call back at `due_ns`."""
@@ -73,10 +73,15 @@ class TimerfdAlarm:
         self._value.whole_s, self._value.rest_ns = divmod(max(1, due_ns), NS_PER_S)
         self._settime(self._fd, _TFD_TIMER_ABSTIME, self._at, None)
 
-    def _ready(self, is_writable: bool) -> None:
+    def read(self, is_writable: bool) -> bytes:
+        """It rings: there is something to handle. Reading would be one more call of the system."""
+        return b""
+
+    def handle(self, data: bytes, read_ns: int) -> None:
+        """Ring, and switch it off if it is not set again, which makes it unreadable."""
         self._is_set = False
         self._ring()
-        if not self._is_set:  # setting it makes it unreadable, reading it would be a call more
+        if not self._is_set:
             self._value.whole_s = self._value.rest_ns = 0
             self._settime(self._fd, _TFD_TIMER_ABSTIME, self._at, None)
 

@@ -15,6 +15,7 @@ from wpsload.agenda import Agenda, Entry
 from wpsload.alarm import Alarm, LoopAlarm, TimerfdAlarm, has_timerfd
 from wpsload.clock import clock_ns
 from wpsload.poller import EpollPoller, Poller, WatcherPoller, has_epoll
+from wpsload.turn import Turn
 
 __all__ = ["ENGINE_NAMES", "Engine", "EngineName"]
 
@@ -31,6 +32,7 @@ class Engine:
     """Calls back from the loop of one gevent `hub`.
 
     Attributes:
+        turn: holds back what is written until it can all be written together.
         poller: tells when sockets are ready.
         mask_keys: a new random key of 32 bits for each frame.
         soon: call a function with its arguments when the loop turns.
@@ -44,11 +46,16 @@ class Engine:
         self.mask_keys = _mask_keys()
         self.soon: Callable[..., Any] = loop.run_callback
         is_fast = name == "fast"
-        self.poller: Poller = EpollPoller(hub) if is_fast and has_epoll() else WatcherPoller(hub)
+        self.turn = Turn(hub)
+        self.poller: Poller = (
+            EpollPoller(hub, self.turn)
+            if is_fast and has_epoll()
+            else WatcherPoller(hub, self.turn)
+        )
         self._alarm: Alarm = (
             TimerfdAlarm(self.poller, self._ring)
             if is_fast and has_timerfd()
-            else LoopAlarm(loop, self._ring)
+            else LoopAlarm(loop, self._ring_in_a_turn)
         )
         self._agenda = Agenda()
         self._alarm_ns: int | None = None  # None if it is not set
@@ -66,6 +73,13 @@ class Engine:
         if due_ns is not None and (self._alarm_ns is None or due_ns < self._alarm_ns):
             self._alarm_ns = due_ns
             self._alarm.set(due_ns, self.clock_ns())
+
+    def _ring_in_a_turn(self) -> None:
+        self.turn.begin()
+        try:
+            self._ring()
+        finally:
+            self.turn.end()
 
     def _ring(self) -> None:
         self._alarm_ns = None

@@ -1,37 +1,47 @@
 """Which sockets are ready: one epoll for all of them, or a watcher for each where there is none.
 
-gevent's loop watches the one epoll, and everything that is ready is handled in one go. A watcher
-for each socket costs more, but works on every system.
+gevent's loop watches the one epoll, and everything that is ready is read in one go, and then
+handled in one go. A watcher for each socket costs more, but works on every system.
 """
 
 import sys
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from gevent import monkey
 
-__all__ = ["EpollPoller", "Poller", "Ready", "WatcherPoller", "has_epoll"]
+from wpsload.clock import clock_ns
+from wpsload.turn import MOST_HELD, Turn
 
-Ready = Callable[[bool], None]
-"""Told that its socket may be read, and whether it is writable. Called from the event loop, where
-nothing may wait. It has to find out by itself that there is nothing to read after all."""
+__all__ = ["EpollPoller", "Poller", "Source", "WatcherPoller", "has_epoll"]
 
 _READ, _WRITE = 1, 2  # of an io watcher
 _EPOLLIN, _EPOLLOUT = 1, 4  # not in `select` on other systems
-_BATCH = 256
+
+
+class Source(Protocol):
+    """What is watched. Called from the event loop, where nothing may wait."""
+
+    def read(self, is_writable: bool) -> bytes | None:
+        """What there is to read, after writing what was kept if that is possible now.
+
+        None if there is nothing after all; empty, at the end of a stream, is for `handle` too.
+        """
+
+    def handle(self, data: bytes, read_ns: int) -> None:
+        """What was read at `read_ns`, once all that are ready have been read."""
 
 
 class Poller(Protocol):
-    """Calls back when sockets are ready."""
+    """Calls back when sockets are ready, in a turn."""
 
-    def add(self, fd: int, ready: Ready) -> None:
+    def add(self, fd: int, source: Source) -> None:
         """Watch `fd` for reading."""
 
     def want_write(self, fd: int, is_wanted: bool) -> None:
         """Watch it for writing too, or no longer."""
 
     def remove(self, fd: int) -> None:
-        """Forget `fd`; to be called before it is closed."""
+        """Forget `fd`, and what was read from it; to be called before it is closed."""
 
 
 def _epoll_class() -> Any:
@@ -50,55 +60,69 @@ def has_epoll() -> bool:
 class EpollPoller:
     """All sockets behind one file descriptor, which the loop of gevent's `hub` watches."""
 
-    def __init__(self, hub: Any) -> None:
+    def __init__(self, hub: Any, turn: Turn) -> None:
         self._hub = hub
+        self._turn = turn
         self._epoll = _epoll_class()()
         self._poll = self._epoll.poll
-        self._ready: dict[int, Ready] = {}
+        self._sources: dict[int, Source] = {}
         self._watcher = hub.loop.io(self._epoll.fileno(), _READ)
         self._watcher.start(self._handle)
 
-    def add(self, fd: int, ready: Ready) -> None:
+    def add(self, fd: int, source: Source) -> None:
         """Watch `fd` for reading."""
         self._epoll.register(fd, _EPOLLIN)
-        self._ready[fd] = ready
+        self._sources[fd] = source
 
     def want_write(self, fd: int, is_wanted: bool) -> None:
         """Watch it for writing too, or no longer."""
         self._epoll.modify(fd, _EPOLLIN | _EPOLLOUT if is_wanted else _EPOLLIN)
 
     def remove(self, fd: int) -> None:
-        """Forget `fd`; to be called before it is closed."""
-        del self._ready[fd]
+        """Forget `fd`, and what was read from it; to be called before it is closed."""
+        del self._sources[fd]
         self._epoll.unregister(fd)
 
     def _handle(self) -> None:
-        find = self._ready.get
-        for fd, events in self._poll(0, _BATCH):
-            ready = find(fd)
-            if ready is not None:  # one before it may have closed this one
+        find = self._sources.get
+        arrived: list[tuple[int, Source, bytes, int]] = []
+        self._turn.begin()
+        for fd, events in self._poll(0, MOST_HELD):
+            source = find(fd)
+            if source is not None:  # one before it may have closed this one
                 try:
-                    ready(events > _EPOLLIN and events & _EPOLLOUT != 0)
+                    data = source.read(events > _EPOLLIN and events & _EPOLLOUT != 0)
                 except BaseException:  # gevent would watch no socket any more
-                    self._hub.handle_error(ready, *sys.exc_info())
+                    self._hub.handle_error(source, *sys.exc_info())
+                else:
+                    if data is not None:
+                        arrived.append((fd, source, data, clock_ns()))
+        for fd, source, data, read_ns in arrived:
+            if find(fd) is source:
+                try:
+                    source.handle(data, read_ns)
+                except BaseException:
+                    self._hub.handle_error(source, *sys.exc_info())
+        self._turn.end()
 
 
 class WatcherPoller:
-    """One watcher for each socket, in the loop of gevent's `hub`."""
+    """One watcher for each socket, in the loop of gevent's `hub`; each call is a turn."""
 
-    def __init__(self, hub: Any) -> None:
+    def __init__(self, hub: Any, turn: Turn) -> None:
         self._loop = hub.loop
-        self._watchers: dict[int, tuple[Any, Ready]] = {}
+        self._turn = turn
+        self._watchers: dict[int, tuple[Any, Source]] = {}
 
-    def add(self, fd: int, ready: Ready) -> None:
+    def add(self, fd: int, source: Source) -> None:
         """Watch `fd` for reading."""
-        self._watch(fd, ready, _READ)
+        self._watch(fd, source, _READ)
 
     def want_write(self, fd: int, is_wanted: bool) -> None:
         """Watch it for writing too, or no longer."""
-        ready = self._watchers[fd][1]
+        source = self._watchers[fd][1]
         self.remove(fd)
-        self._watch(fd, ready, _READ | _WRITE if is_wanted else _READ)
+        self._watch(fd, source, _READ | _WRITE if is_wanted else _READ)
 
     def remove(self, fd: int) -> None:
         """Forget `fd`; to be called before it is closed."""
@@ -106,7 +130,16 @@ class WatcherPoller:
         watcher.stop()
         watcher.close()
 
-    def _watch(self, fd: int, ready: Ready, events: int) -> None:
+    def _watch(self, fd: int, source: Source, events: int) -> None:
+        def handle(happened: int) -> None:
+            self._turn.begin()
+            try:
+                data = source.read(happened & _WRITE != 0)
+                if data is not None and fd in self._watchers:
+                    source.handle(data, clock_ns())
+            finally:
+                self._turn.end()
+
         watcher = self._loop.io(fd, events)
-        self._watchers[fd] = watcher, ready
-        watcher.start(lambda happened: ready(happened & _WRITE != 0), pass_events=True)
+        self._watchers[fd] = watcher, source
+        watcher.start(handle, pass_events=True)

@@ -1,7 +1,7 @@
 """One WebSocket connection on the engine: bytes from the event loop, frames to its owner.
 
 What arrives in one read is handled in one go, and all that its owner writes meanwhile leaves in
-one write.
+one write, see `wpsload.turn`.
 """
 
 from collections.abc import Callable
@@ -53,6 +53,7 @@ class Wire:
         "_reader",
         "_stalled",
         "_stream",
+        "_turn",
         "is_writable",
     )
 
@@ -69,6 +70,7 @@ class Wire:
         self._engine = engine
         self._owner = owner
         self._limits = limits
+        self._turn = engine.turn
         self._clock_ns = engine.clock_ns
         self._mask_keys = engine.mask_keys
         self._reader = frames.FrameReader(is_peer_client=False, max_message_bytes=max_message_bytes)
@@ -102,32 +104,37 @@ class Wire:
             dialed.transport.close()
             return
         self._stream = dialed.transport
-        self._engine.poller.add(dialed.transport.fileno(), self._ready)
+        self._engine.poller.add(dialed.transport.fileno(), self)
         self._owner.upgraded(dialed)
         if dialed.rest and not self._is_over:
-            self._take(dialed.rest)
+            self.handle(dialed.rest, self._clock_ns())
 
-    def _ready(self, is_writable: bool) -> None:
+    def read(self, is_writable: bool) -> bytes | None:
+        """What has arrived, for the poller; goes on with what is unsent."""
         try:
             if is_writable:
                 self._drain()
             if self._stream is None:
-                return
+                return None
             try:
-                data = self._stream.read()
+                return self._stream.read()
             except OSError:
-                data = b""
-            if data:
-                self._take(data)
-            elif data is not None:
-                self.abort(closed(ABNORMAL_CLOSURE))
+                return b""
         except Exception:
             self.abort("internal error")  # or the loop would come back to it for ever
             raise
 
-    def _take(self, data: bytes) -> None:
+    def handle(self, data: bytes, read_ns: int) -> None:
+        """Take what was read; nothing is the end of the stream."""
+        if not data:
+            self.abort(closed(ABNORMAL_CLOSURE))
+            return
         reader = self._reader
-        self._owner.received(reader.feed(data), self._clock_ns())
+        try:
+            self._owner.received(reader.feed(data), read_ns)
+        except Exception:
+            self.abort("internal error")
+            raise
         if reader.error is not None and not self._is_over:
             self.close(reader.error.close_code)
             self.abort("protocol error")
@@ -151,7 +158,7 @@ class Wire:
         size = len(frame)
         self._outgoing_bytes += size
         if self._outgoing_bytes > _FLUSH_BYTES:
-            self.flush()
+            self._write()
         return frames.payload_bytes(size)
 
     def _put(self, opcode: int, payload: bytes) -> None:
@@ -160,10 +167,24 @@ class Wire:
         self._outgoing.append(frame)
         self._outgoing_bytes += len(frame)
         if self._outgoing_bytes > _FLUSH_BYTES:
-            self.flush()
+            self._write()
 
     def flush(self) -> None:
-        """Send what was written."""
+        """Send what was written, at the end of this turn if one is under way."""
+        if not self._turn.is_under_way:
+            self._write()
+        elif not self._is_flush_due:
+            self._is_flush_due = True
+            self._turn.hold(self._write)
+
+    def flush_soon(self) -> None:
+        """Send what was written when the loop turns, with whatever else is written until then."""
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._engine.soon(self._write)
+
+    def _write(self) -> None:
+        self._is_flush_due = False
         outgoing, stream = self._outgoing, self._stream
         if not outgoing or stream is None:
             return
@@ -182,16 +203,6 @@ class Wire:
             if self._stalled is None:
                 self._engine.poller.want_write(stream.fileno(), True)
                 self._watch()
-
-    def flush_soon(self) -> None:
-        """Send what was written when the loop turns, with whatever else is written until then."""
-        if not self._is_flush_due:
-            self._is_flush_due = True
-            self._engine.soon(self._flush_now)
-
-    def _flush_now(self) -> None:
-        self._is_flush_due = False
-        self.flush()
 
     def _drain(self) -> None:
         """The peer has read: go on with what was kept."""
@@ -237,7 +248,7 @@ class Wire:
             return
         self._is_close_sent = True
         self._put(frames.CLOSE, b"" if code == frames.NO_STATUS else frames.close_payload(code))
-        self.flush()
+        self._write()
 
     def give_up(self) -> None:
         """Connecting takes too long."""

@@ -10,6 +10,7 @@ from serving import DEADLINE_S
 from wpsload.alarm import Alarm, LoopAlarm, TimerfdAlarm, has_timerfd
 from wpsload.clock import clock_ns
 from wpsload.poller import EpollPoller
+from wpsload.turn import Turn
 from wpsload.units import NS_PER_MS, NS_PER_S
 
 
@@ -28,7 +29,7 @@ class Bell:
 
 def timerfd_alarm(ring: Callable[[], None]) -> Alarm:
     """One behind an epoll of its own."""
-    return TimerfdAlarm(EpollPoller(gevent.get_hub()), ring)
+    return TimerfdAlarm(EpollPoller(gevent.get_hub(), Turn(gevent.get_hub())), ring)
 
 
 def loop_alarm(ring: Callable[[], None]) -> Alarm:

@@ -1,6 +1,5 @@
 """Both pollers: who is ready is told, nobody else, and the mistake of one is not that of others."""
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +10,9 @@ from gevent import monkey
 from gevent.event import Event
 from serving import DEADLINE_S
 
-from wpsload.poller import EpollPoller, Poller, WatcherPoller, has_epoll
+from wpsload.clock import clock_ns
+from wpsload.poller import EpollPoller, Poller, Source, WatcherPoller, has_epoll
+from wpsload.turn import Turn
 
 _system = monkey.get_original("socket", "socketpair")
 
@@ -26,7 +27,8 @@ KINDS = [
 @pytest.fixture(params=KINDS)
 def poller(request: pytest.FixtureRequest) -> Poller:
     """One of each kind, on the loop of this process."""
-    made: Poller = request.param(gevent.get_hub())
+    hub = gevent.get_hub()
+    made: Poller = request.param(hub, Turn(hub))
     return made
 
 
@@ -40,20 +42,44 @@ def pair() -> Iterator[tuple[Any, Any]]:
         yield one, other
 
 
+class Told:
+    """A source of which one function is told that it is ready."""
+
+    def __init__(self, ready: Callable[[bool], object]) -> None:
+        self._ready = ready
+
+    def read(self, is_writable: bool) -> bytes | None:
+        """The poller's first call."""
+        self._ready(is_writable)
+        return None
+
+    def handle(self, data: bytes, read_ns: int) -> None:
+        """The poller's second call."""
+        raise AssertionError("nothing was read")
+
+
 class Reader:
     """Reads its socket whenever it is told to; waits for what comes."""
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
-        self.read = b""
+        self.got = b""
         self.writable = 0
         self._told = Event()
 
-    def ready(self, is_writable: bool) -> None:
-        """The poller's call."""
+    def read(self, is_writable: bool) -> bytes | None:
+        """The poller's first call."""
         self.writable += is_writable
-        with contextlib.suppress(BlockingIOError):
-            self.read += self.sock.recv(65536)
+        self._told.set()
+        try:
+            data: bytes = self.sock.recv(65536)
+        except BlockingIOError:
+            return None
+        return data
+
+    def handle(self, data: bytes, read_ns: int) -> None:
+        """The poller's second call."""
+        self.got += data
         self._told.set()
 
     def wait_for(self, is_there: Callable[[], bool]) -> None:
@@ -74,12 +100,12 @@ def test_who_can_read_is_told(poller: Poller, pair: tuple[Any, Any]) -> None:
     """Bytes that arrive call back, and nothing is said of writing, which nobody asked for."""
     one, other = pair
     reader = Reader(one)
-    poller.add(one.fileno(), reader.ready)
+    poller.add(one.fileno(), reader)
     for data in (b"a", b"b"):
         other.send(data)
-        reader.wait_for(lambda data=data: reader.read.endswith(data))  # type: ignore[misc]  # bound now
+        reader.wait_for(lambda data=data: reader.got.endswith(data))  # type: ignore[misc]  # bound now
     poller.remove(one.fileno())
-    assert reader.read == b"ab"
+    assert reader.got == b"ab"
     assert reader.writable == 0
 
 
@@ -94,7 +120,7 @@ def test_what_was_not_read_is_told_again(poller: Poller, pair: tuple[Any, Any]) 
         if len(read) == 3:
             done.set()
 
-    poller.add(one.fileno(), ready)
+    poller.add(one.fileno(), Told(ready))
     other.send(b"abc")
     assert done.wait(DEADLINE_S)
     poller.remove(one.fileno())
@@ -105,7 +131,7 @@ def test_who_can_write_is_told_while_it_wants_to(poller: Poller, pair: tuple[Any
     """Writing is told from when it is wanted until it is not, and reading all the time."""
     one, other = pair
     reader = Reader(one)
-    poller.add(one.fileno(), reader.ready)
+    poller.add(one.fileno(), reader)
     turn()
     assert reader.writable == 0
     poller.want_write(one.fileno(), True)
@@ -113,7 +139,7 @@ def test_who_can_write_is_told_while_it_wants_to(poller: Poller, pair: tuple[Any
     poller.want_write(one.fileno(), False)
     told = reader.writable
     other.send(b"a")
-    reader.wait_for(lambda: reader.read == b"a")
+    reader.wait_for(lambda: reader.got == b"a")
     turn()
     poller.remove(one.fileno())
     assert reader.writable == told
@@ -130,10 +156,10 @@ def test_the_end_of_a_stream_is_told(poller: Poller, pair: tuple[Any, Any]) -> N
             poller.remove(one.fileno())
             ended.set()
 
-    poller.add(one.fileno(), ready)
+    poller.add(one.fileno(), Told(ready))
     other.close()
     assert ended.wait(DEADLINE_S)
-    assert reader.read == b""
+    assert reader.got == b""
 
 
 def test_who_is_removed_is_told_nothing(poller: Poller) -> None:
@@ -155,7 +181,7 @@ def test_who_is_removed_is_told_nothing(poller: Poller) -> None:
 
     for number, (one, other) in enumerate(pairs):
         one.setblocking(False)
-        poller.add(one.fileno(), ready(number))
+        poller.add(one.fileno(), Told(ready(number)))
         other.send(b"x")
     assert done.wait(DEADLINE_S)
     turn()
@@ -170,11 +196,11 @@ def test_a_number_that_is_used_again_is_another_socket(poller: Poller) -> None:
         one.setblocking(False)
         numbers.add(one.fileno())
         reader = Reader(one)
-        poller.add(one.fileno(), reader.ready)
+        poller.add(one.fileno(), reader)
         poller.want_write(one.fileno(), True)
         other.send(b"%d" % round_)
-        reader.wait_for(lambda reader=reader: reader.read != b"")  # type: ignore[misc]  # bound now
-        assert reader.read == b"%d" % round_
+        reader.wait_for(lambda reader=reader: reader.got != b"")  # type: ignore[misc]  # bound now
+        assert reader.got == b"%d" % round_
         poller.remove(one.fileno())
         one.close()
         other.close()
@@ -198,7 +224,7 @@ def test_more_than_one_batch_is_handled(poller: Poller) -> None:
 
     for number, (one, other) in enumerate(pairs):
         one.setblocking(False)
-        poller.add(one.fileno(), ready(number))
+        poller.add(one.fileno(), Told(ready(number)))
         other.send(b"x")
     assert done.wait(DEADLINE_S)
     for one, other in pairs:
@@ -220,17 +246,111 @@ def test_a_mistake_of_one_leaves_the_others(
         os.read(bad[0].fileno(), 10)
         raise ZeroDivisionError
 
-    for one, ready in ((bad[0], fail), (good[0], reader.ready)):
+    sources: list[tuple[Any, Source]] = [(bad[0], Told(fail)), (good[0], reader)]
+    for one, source in sources:
         one.setblocking(False)
-        poller.add(one.fileno(), ready)
+        poller.add(one.fileno(), source)
     bad[1].send(b"x")
     with gevent.Timeout(DEADLINE_S):
         while not reported:
             gevent.idle()
     good[1].send(b"a")
-    reader.wait_for(lambda: reader.read == b"a")
+    reader.wait_for(lambda: reader.got == b"a")
     for one, other in (bad, good):
         poller.remove(one.fileno())
         one.close()
         other.close()
+    assert reported == [ZeroDivisionError]
+
+
+class Logged(Reader):
+    """Writes down what is done with it, in which order; each message causes a write."""
+
+    def __init__(self, sock: Any, log: list[str], turn: Turn) -> None:
+        super().__init__(sock)
+        self._log = log
+        self._turn = turn
+
+    def read(self, is_writable: bool) -> bytes | None:
+        self._log.append("read")
+        return super().read(is_writable)
+
+    def handle(self, data: bytes, read_ns: int) -> None:
+        self._log.append("handle")
+        assert 0 <= clock_ns() - read_ns < DEADLINE_S * 1e9
+        assert self._turn.is_under_way
+        self._turn.hold(lambda: self._log.append("write"))
+        super().handle(data, read_ns)
+
+
+@pytest.mark.skipif(not has_epoll(), reason="this system has no epoll")
+def test_one_kind_of_work_at_a_time() -> None:
+    """All that are ready are read, then handled, then written; a stream's end is handled too."""
+    hub = gevent.get_hub()
+    own_turn = Turn(hub)
+    poller = EpollPoller(hub, own_turn)
+    pairs = [_system() for _ in range(3)]
+    log: list[str] = []
+    readers = [Logged(one, log, own_turn) for one, _ in pairs]
+    for (one, other), reader in zip(pairs, readers, strict=True):
+        one.setblocking(False)
+        other.send(b"x")
+        poller.add(one.fileno(), reader)
+    readers[-1].wait_for(lambda: all(reader.got for reader in readers))
+    turn()
+    for one, other in pairs:
+        poller.remove(one.fileno())
+        one.close()
+        other.close()
+    assert log == ["read"] * 3 + ["handle"] * 3 + ["write"] * 3
+    assert not own_turn.is_under_way
+
+
+def test_what_was_read_is_not_handled_once_its_source_is_removed(poller: Poller) -> None:
+    """Two that are ready at once: the first to be handled ends both."""
+    pairs = [_system() for _ in range(2)]
+    handled = Event()
+    count = []
+
+    class Ends(Reader):
+        def handle(self, data: bytes, read_ns: int) -> None:
+            count.append(data)
+            for one, _ in pairs:
+                poller.remove(one.fileno())
+            handled.set()
+
+    for one, other in pairs:
+        one.setblocking(False)
+        other.send(b"x")
+        poller.add(one.fileno(), Ends(one))
+    assert handled.wait(DEADLINE_S)
+    turn()
+    for one, other in pairs:
+        one.close()
+        other.close()
+    assert count == [b"x"]
+
+
+def test_a_mistake_in_handling_leaves_the_others(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one in reading does."""
+    reported = []
+    monkeypatch.setattr(gevent.get_hub(), "handle_error", lambda *told: reported.append(told[1]))
+    bad, good = _system(), _system()
+
+    class Fails(Reader):
+        def handle(self, data: bytes, read_ns: int) -> None:
+            poller.remove(self.sock.fileno())
+            raise ZeroDivisionError
+
+    reader = Reader(good[0])
+    for (one, other), source in ((bad, Fails(bad[0])), (good, reader)):
+        one.setblocking(False)
+        other.send(b"x")
+        poller.add(one.fileno(), source)
+    reader.wait_for(lambda: reader.got == b"x" and bool(reported))
+    poller.remove(good[0].fileno())
+    for sock in (*bad, *good):
+        sock.close()
     assert reported == [ZeroDivisionError]
