@@ -100,7 +100,6 @@ class Connection:
         "_address",
         "_attempt",
         "_clock_ns",
-        "_closed_loops",
         "_connect_limit",
         "_deadline",
         "_deliveries",
@@ -123,7 +122,7 @@ class Connection:
         "_sends",
         "_session",
         "_started_ns",
-        "_waiting",
+        "_waking",
     )
 
     def __init__(
@@ -148,9 +147,8 @@ class Connection:
         self._clock_ns = engine.clock_ns
         self._link: Link | None = None
         self._dialed: Dialed | None = None
-        self._waiting: dict[int, Any] = {}  # greenlets, by the key of their answer
+        self._waking: dict[int, Any] = {}  # greenlets about to go on, by the key of their answer
         self._publishings: list[Publishing] = []
-        self._closed_loops: dict[int, ClosedLoop] = {}  # by the ackId of the message under way
         self._news: Event | None = None  # set when something changes that somebody waits for
         self._receiving: Any = None  # the greenlet that receives, in which nothing may wait
         self._is_started = self._is_stopping = False
@@ -192,17 +190,18 @@ class Connection:
         asker = self._may_wait()
         link = self._wait_writable()
         key, frame = make(self._clock_ns())
+        self._session.assign(key, asker)
         self._write(link, frame, is_text=is_text)
-        return self._wait_for_answer(asker, key)
+        return self._wait_for_answer(key)
 
     def ask(self, publication: Publication) -> Ack:
         """Write the next message of `publication` and wait for its answer, as `request` does."""
         asker = self._may_wait()
         now_ns = self._clock_ns()
-        while not (ack_id := self.publish_next(publication, now_ns, now_ns)):
+        while not (ack_id := self.publish_next(publication, now_ns, now_ns, asker)):
             self._wait_writable()
             now_ns = self._clock_ns()
-        return self._wait_for_answer(asker, ack_id)
+        return self._wait_for_answer(ack_id)
 
     def send(self, frame: bytes, *, is_text: bool) -> None:
         """Write a frame that has no answer; waits until the connection is open.
@@ -311,20 +310,23 @@ class Connection:
         link = self._link
         return link if link is not None and self._is_open and link.is_writable else None
 
-    def _wait_for_answer(self, asker: Any, key: int) -> Ack:
+    def _wait_for_answer(self, key: int) -> Ack:
         if self._link is not None:
             self._link.flush()
-        self._waiting[key] = asker
         try:
             ack: Ack = self._hub.switch()
         except BaseException:  # the user was stopped, or ran out of a time of its own
-            self._waiting.pop(key, None)
+            self._session.assign(key, None)
+            self._waking.pop(key, None)
             raise
         return ack
 
+    def _wake_soon(self, asker: Any, key: int, ack: Ack) -> None:
+        self._waking[key] = asker
+        self._engine.soon(self._wake, key, ack)
+
     def _wake(self, key: int, ack: Ack) -> None:
-        """Switch to who waits for an answer; for the event loop only."""
-        if (asker := self._waiting.pop(key, None)) is not None:
+        if (asker := self._waking.pop(key, None)) is not None:
             asker.switch(ack)
 
     # Writing.
@@ -340,21 +342,19 @@ class Connection:
         publication: Publication,
         due_ns: int,
         now_ns: int,
-        loop: ClosedLoop | None = None,
+        owner: Any = None,
     ) -> int:
         """Write a message that was due at `due_ns`; its ackId, 0 if nothing can be written now."""
         link, meter = self._link, self._meter
         if link is None or not self._is_open or not link.is_writable:
             return 0
-        ack_id = self._session.publish(due_ns, now_ns)
+        ack_id = self._session.publish(due_ns, now_ns, owner)
         try:
             meter.sent_bytes += link.publish(publication, due_ns, ack_id)
         except BaseException:  # its data is the scenario's, and may be wrong
             self._session.retract(ack_id)
             raise
         meter.sent += 1
-        if loop is not None:
-            self._closed_loops[ack_id] = loop
         if self._deadline is None:
             self._watch_answers()
         return ack_id
@@ -423,11 +423,16 @@ class Connection:
             if opcode == frames.TEXT:
                 meter.received_bytes += len(payload)
                 if (done := session.acknowledged(payload)) is not None:
-                    key, (metric, due_ns, _, _) = done
+                    key, (metric, due_ns, _, _, owner) = done
                     series = sends if metric is SEND_TO_GROUP else meter.series(metric)
                     series.latencies_ns.append(now_ns - due_ns)
                     series.sizes_bytes.append(len(payload))
-                    self._go_on(key)
+                    if type(owner) is ClosedLoop:
+                        owner.go_on(now_ns)
+                    elif owner is not None:
+                        self._go_on(owner, key)
+                    if self._is_stopping:
+                        self._tell_news()
                 elif is_deaf and (sent_ns := session.delivered_ns(payload)) is not None:
                     deliveries.latencies_ns.append(max(0, now_ns - sent_ns))
                     deliveries.sizes_bytes.append(len(payload))
@@ -439,19 +444,13 @@ class Connection:
             else:
                 link.control(opcode, payload)
 
-    def _go_on(self, key: int) -> None:
-        """Have whoever the answer is for go on: a closed loop, or a greenlet."""
-        if (loop := self._closed_loops.pop(key, None)) is not None:
-            loop.go_on()
-        elif (asker := self._waiting.get(key)) is not None:
-            ack = Ack(key, success=True)
-            if getcurrent() is self._hub:
-                del self._waiting[key]
-                asker.switch(ack)
-            else:  # another greenlet that switched to it would never be switched back to
-                self._engine.soon(self._wake, key, ack)
-        if self._is_stopping:
-            self._tell_news()
+    def _go_on(self, asker: Any, key: int) -> None:
+        """Switch to the greenlet that waits for the answer."""
+        ack = Ack(key, success=True)
+        if getcurrent() is self._hub:
+            asker.switch(ack)
+        else:  # another greenlet that switched to it would never be switched back to
+            self._wake_soon(asker, key, ack)
 
     def _receive(self, link: Link, payload: bytes, *, is_text: bool, now_ns: int) -> None:
         try:
@@ -504,11 +503,11 @@ class Connection:
 
     def _answered(self, answered: Answered) -> None:
         self._observer.record(answered.sample)
-        if (loop := self._closed_loops.pop(answered.key, None)) is not None:
-            loop.go_on()
+        if isinstance(answered.owner, ClosedLoop):
+            answered.owner.go_on(self._clock_ns())
             self.flush()
-        elif answered.key in self._waiting:
-            self._engine.soon(self._wake, answered.key, answered.ack)
+        elif answered.owner is not None:
+            self._wake_soon(answered.owner, answered.key, answered.ack)
         if self._is_stopping:
             self._tell_news()
 

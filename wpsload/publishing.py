@@ -7,7 +7,7 @@ answered, be it well or badly.
 """
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import Any, Protocol
 
 from wpsload.agenda import Entry
 from wpsload.engine import Engine
@@ -26,11 +26,11 @@ class Publisher(Protocol):
         publication: Publication,
         due_ns: int,
         now_ns: int,
-        loop: "ClosedLoop | None" = None,
+        owner: Any = None,
     ) -> int:
         """Write a message that was due at `due_ns`; its ackId, 0 if nothing can be written now.
 
-        `loop` is to go on once it is answered.
+        `owner`, a closed loop, is to go on once it is answered.
         """
 
     def flush(self) -> None:
@@ -42,6 +42,8 @@ class Publisher(Protocol):
 
 class Publishing(ABC):
     """A schedule on one connection, until `stop`; `is_stopped` from then on."""
+
+    __slots__ = ("_engine", "_publication", "_publisher", "is_stopped")
 
     def __init__(self, publisher: Publisher, publication: Publication, engine: Engine) -> None:
         self._publisher = publisher
@@ -65,6 +67,8 @@ class Publishing(ABC):
 
 class OpenLoop(Publishing):
     """A message each `every_ns` nanoseconds, the first one at once."""
+
+    __slots__ = ("_due_ns", "_entry", "_every_ns")
 
     def __init__(
         self, publisher: Publisher, publication: Publication, engine: Engine, *, every_ns: int
@@ -111,23 +115,23 @@ class OpenLoop(Publishing):
 class ClosedLoop(Publishing):
     """One message after another."""
 
+    __slots__ = ("_is_under_way",)
+
     def __init__(self, publisher: Publisher, publication: Publication, engine: Engine) -> None:
         super().__init__(publisher, publication, engine)
-        self._clock_ns = engine.clock_ns
         self._is_under_way = False
 
     def resume(self) -> None:
         """Send the next message, unless one is under way."""
         if not self._is_under_way:
-            self.go_on()
+            self.go_on(self._engine.clock_ns())
             self._publisher.flush()
 
-    def go_on(self) -> None:
+    def go_on(self, now_ns: int) -> None:
         """The message that was under way is answered: the next one is due."""
         self._is_under_way = False
         if self.is_stopped:
             return
-        now_ns = self._clock_ns()
         try:
             if self._publisher.publish_next(self._publication, now_ns, now_ns, self):
                 self._is_under_way = True

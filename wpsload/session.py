@@ -15,7 +15,7 @@ payload (simple), never by order.
 
 import enum
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from wpsload import payload
 from wpsload.errors import LocalProtocolError, RemoteProtocolError
@@ -109,11 +109,13 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The request or frame known as `key` has its answer; `sample` is its round trip."""
+    """The request or frame known as `key` has its answer; `sample` is its round trip, and `owner`
+    whoever it was said to be for."""
 
     key: int
     ack: Ack
     sample: Sample
+    owner: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +133,23 @@ class Pending(NamedTuple):
     """A request that was written, or is being written, and has no answer yet.
 
     `due_ns` is when it should have been written, which its latency counts from; `sent_ns` is when
-    it was, which the wait for its answer is limited from. `group` is the one it asked to join.
+    it was, which the wait for its answer is limited from. `group` is the one it asked to join,
+    `owner` whoever the answer is for: the session only gives it back.
     """
 
     metric: Metric
     due_ns: int
     sent_ns: int
     group: str | None = None
+    owner: Any = None
 
 
 class _Session:
     """What both kinds of client share: the state, and the answers still due."""
 
-    subprotocol: str | None = None
+    __slots__ = ("_clock", "_pending", "state")
+
+    subprotocol: ClassVar[str | None] = None
 
     def __init__(self, *, clock: str) -> None:
         self.state = State.CLOSED
@@ -183,6 +189,11 @@ class _Session:
         """The request known by `key` could not be written: nobody answers it, or counts it."""
         del self._pending[key]
 
+    def assign(self, key: int, owner: Any) -> None:
+        """The answer to the request known by `key`, if it is still due, is for `owner`."""
+        if (pending := self._pending.get(key)) is not None:
+            self._pending[key] = pending._replace(owner=owner)
+
     def acknowledged(self, frame: bytes) -> tuple[int, Pending] | None:
         """The key of a request and the request, if a text `frame` is told to be its plain ack."""
         return None
@@ -191,14 +202,14 @@ class _Session:
         """The send time of a group message, if a text `frame` is told to be one."""
         return None
 
-    def publish(self, due_ns: int, sent_ns: int) -> int:
-        """The ackId of a message that was due at `due_ns` and is written now."""
+    def publish(self, due_ns: int, sent_ns: int, owner: Any = None) -> int:
+        """The ackId of a message that was due at `due_ns` and is written now, for `owner`."""
         raise LocalProtocolError("a simple client cannot publish to a group")
 
     def _failed(self, key: int, failure: str) -> Answered:
         pending = self._pending.pop(key)
         sample = Sample(pending.metric, None, failure, is_answered=False)
-        return Answered(key, Ack(key, success=False, error=failure), sample)
+        return Answered(key, Ack(key, success=False, error=failure), sample, pending.owner)
 
     def _move(self, trigger: str) -> None:
         try:
@@ -219,7 +230,9 @@ class PubSubSession(_Session):
         familiar: what the clients of this process have seen, to share it.
     """
 
-    subprotocol = JSON_V1
+    __slots__ = ("_familiar", "_groups", "_next_ack_id", "_stamp_at")
+
+    subprotocol: ClassVar[str | None] = JSON_V1
 
     def __init__(self, *, clock: str, familiar: Familiar | None = None) -> None:
         super().__init__(clock=clock)
@@ -273,13 +286,13 @@ class PubSubSession(_Session):
         frame = encode_request(Event(event, data, data_type, self._next_ack_id))
         return self._expect(Pending(EVENT, sent_ns, sent_ns)), frame
 
-    def publish(self, due_ns: int, sent_ns: int) -> int:
-        """The ackId of a message that was due at `due_ns` and is written now."""
+    def publish(self, due_ns: int, sent_ns: int, owner: Any = None) -> int:
+        """The ackId of a message that was due at `due_ns` and is written now, for `owner`."""
         if self.state is not _OPEN:
             self._require_open()
         ack_id = self._next_ack_id
         self._next_ack_id = ack_id + 1
-        self._pending[ack_id] = _new_pending(Pending, (SEND_TO_GROUP, due_ns, sent_ns, None))
+        self._pending[ack_id] = _new_pending(Pending, (SEND_TO_GROUP, due_ns, sent_ns, None, owner))
         return ack_id
 
     def acknowledged(self, frame: bytes) -> tuple[int, Pending] | None:
@@ -350,7 +363,7 @@ class PubSubSession(_Session):
             self._forget(pending.group)
         failure = None if ack.is_success else ack.error
         sample = Sample(pending.metric, now_ns - pending.due_ns, failure, size_bytes)
-        return (Answered(ack.ack_id, ack, sample),)
+        return (Answered(ack.ack_id, ack, sample, pending.owner),)
 
 
 class SimpleSession(_Session):
@@ -358,6 +371,8 @@ class SimpleSession(_Session):
 
     An echo is known by the send time in its payload, which is made unique within the session.
     """
+
+    __slots__ = ("_last_sent_ns",)
 
     def __init__(self, *, clock: str) -> None:
         super().__init__(clock=clock)
@@ -394,4 +409,5 @@ class SimpleSession(_Session):
         if stamp is None or pending is None:
             return (arrived,)
         sample = Sample(ECHO, now_ns - pending.due_ns, size_bytes=len(frame))
-        return (Answered(stamp.sent_ns, Ack(stamp.sent_ns, success=True), sample), arrived)
+        ack = Ack(stamp.sent_ns, success=True)
+        return (Answered(stamp.sent_ns, ack, sample, pending.owner), arrived)

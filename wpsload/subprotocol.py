@@ -491,7 +491,8 @@ def _decode_event_name(message: dict[str, Any]) -> str:
 
 
 def _decode_send(message: dict[str, Any], ack_id: int | None) -> SendToGroup:
-    group = _decode_group(message)
+    group = message.get("group")
+    group = _known_group(group) if type(group) is str else _decode_group(message)
     metadata = _decode_metadata(message) if "metadata" in message else None
     data_type: DataType
     if message.get("dataType") == "text" and isinstance(data := message.get("data"), str):

@@ -509,7 +509,7 @@ def test_who_is_killed_while_waiting_gets_no_answer(stand_in: StandIn) -> None:
                 gevent.idle()
             user.kill(block=number % 2 == 0)
             assert join(connection, session, f"b{number}").is_success
-        assert connection._waiting == {}
+        assert connection._waking == {}
     assert watcher.failures() == []
 
 

@@ -150,6 +150,7 @@ class _Client:
         "id",
         "is_simple",
         "may_send",
+        "may_send_anywhere",
         "next_ack_id",
     )
 
@@ -158,6 +159,7 @@ class _Client:
         self.admission = admission
         self.is_simple = admission.is_simple
         self.may_send = admission.permissions.send.allows
+        self.may_send_anywhere = admission.permissions.send.is_any
         self.groups: set[str] = set()
         # Nearly every client counts its ack ids up. As long as it does, two numbers know them all;
         # thousands of sets would not stay in the processor's cache.
@@ -392,11 +394,12 @@ class Hub:
         """What the request causes apart from its ack; None if the client has no permission."""
         if isinstance(request, SendToGroup):
             group, data, data_type, no_echo, _, metadata = request
-            if not client.may_send(group):
+            if not (client.may_send_anywhere or client.may_send(group)):
                 return None
+            members = self._groups.get(group)
+            if not members or (no_echo and len(members) == 1 and client.id in members):
+                return []  # nobody else is there
             to = self._members(group, excluded=(client.id,) if no_echo else ())
-            if not to:
-                return []
             user_id = client.admission.user_id
             return self._fan_out(to, GroupMessage(group, data, data_type, user_id, metadata))
         if isinstance(request, Event):

@@ -1,7 +1,7 @@
 """The sockets of all WebSocket clients, once their handshake is done.
 
-On Linux one epoll, which the event loop watches, stands for all of them: what is ready is handled
-in one go, and what it causes to be written is written after it. Elsewhere each client keeps the
+On Linux one epoll, which the event loop watches, stands for all of them: what is ready is read in
+one go, then handled, and then what that caused is written, as in `wpsload.turn`. Elsewhere each client keeps the
 transport of asyncio that it came with.
 """
 
@@ -178,12 +178,18 @@ class EpollPipes:
 
     def _handle(self) -> None:
         find = self._pipes.get
+        arrived: list[tuple[_EpollPipe, bytes]] = []
         self._turn.begin()
         for fd, events in self._poll(0, _BATCH):
             pipe = find(fd)
             if pipe is not None:  # one before it may have closed this one
+                data = pipe.read(events)
+                if data is not None:
+                    arrived.append((pipe, data))
+        for pipe, data in arrived:
+            if not pipe.is_closing:
                 try:
-                    pipe.ready(events)
+                    pipe.handle(data)
                 except Exception as error:  # the others are ready all the same
                     context = {"message": "a client could not be handled", "exception": error}
                     self._loop.call_exception_handler(context)
@@ -235,22 +241,25 @@ class _EpollPipe:
     def unsent_bytes(self) -> int:
         return len(self._unsent)
 
-    def ready(self, events: int) -> None:
-        """Read once, and write what is kept; called for what epoll found."""
+    def read(self, events: int) -> bytes | None:
+        """What there is to read, after writing what is kept; called for what epoll found."""
         if events != _EPOLLIN:
             if self._is_kept:
                 self._drain()
             if events == _EPOLLOUT:
-                return
+                return None
         if self.is_closing:
-            return
+            return None
         try:
-            data = self._recv(_READ_BYTES)
+            return self._recv(_READ_BYTES)
         except BlockingIOError:
-            return
+            return None
         except OSError:
             self.abort()
-            return
+            return None
+
+    def handle(self, data: bytes) -> None:
+        """Pass on what was read, or the end of it."""
         if data:
             self._received(data)
         else:

@@ -169,13 +169,15 @@ class Wire:
 
     def queue_ack(self, payload: bytes, name: str) -> None:
         """Write an ack after the delay, and count it then."""
+        if self._is_over or self._pipe.is_closing:
+            return
         data = frames.encode(TEXT, payload)
         delay_s = self._ack_delay_s
         if not delay_s:
-            if self._send(data):
-                self._ledger.wrote_ack(name, len(payload))
-            return
-        if not self._can_write:
+            if not self._outgoing:
+                self._turn.add(self.flush)
+            self._outgoing.append(data)
+            self._ledger.wrote_ack(name, len(payload))
             return
         enter = partial(self._ledger.wrote_ack, name, len(payload))
         self._queue.append(_Queued(self._loop.time() + delay_s, data, enter))
