@@ -1,8 +1,8 @@
 """The sockets of all WebSocket clients, once their handshake is done.
 
 On Linux one epoll, which the event loop watches, stands for all of them: what is ready is read in
-one go, then handled, and then what that caused is written, as in `wpsload.turn`. Elsewhere each client keeps the
-transport of asyncio that it came with.
+one go, then handled, and then what that caused is written, as in `wpsload.turn`. Elsewhere each
+client keeps the transport of asyncio that it came with.
 """
 
 import asyncio
