@@ -27,7 +27,14 @@ LAYERS = {
         *("clock", "dialing", "target", "options", "pubsub_csv"),
         *("open_files", "preflight", "preparation", "terminal"),
         *("arguments", "embedded", "interrupt", "negotiate"),
-        *("standin.access", "standin.pipe", "standin.wire", "standin.rest", "standin.server"),
+        *(
+            "standin.access",
+            "standin.masking",
+            "standin.pipe",
+            "standin.wire",
+            "standin.rest",
+            "standin.server",
+        ),
         "standin.command",
     },
     3: {

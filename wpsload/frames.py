@@ -6,6 +6,7 @@ frame that is under way; what breaks the protocol ends it, with the close code t
 Extensions are never negotiated here, so their bits are refused.
 """
 
+from collections.abc import Callable
 from struct import Struct
 
 __all__ = [
@@ -146,6 +147,7 @@ class FrameReader:
         is_peer_client: frames of a client must be masked, those of a server must not.
         max_message_bytes: largest message, assembled; a larger one is an error with code 1009
             as soon as its header is in.
+        unmask: gives a payload unmasked with a key of four bytes.
 
     `error` is None until the peer breaks the protocol; after that nothing more is read.
     """
@@ -159,10 +161,18 @@ class FrameReader:
         "_needed_bytes",
         "_opcode",
         "_quick_bytes",
+        "_unmask",
         "error",
     )
 
-    def __init__(self, *, is_peer_client: bool, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        is_peer_client: bool,
+        max_message_bytes: int,
+        unmask: Callable[[bytes, bytes], bytes] = masked,
+    ) -> None:
+        self._unmask = unmask
         self._is_peer_client = is_peer_client
         self._max_message_bytes = max_message_bytes
         self._held = bytearray()  # the frame that is under way
@@ -196,7 +206,7 @@ class FrameReader:
             and data[1] == _MASKED | 126
             and data[2] << 8 | data[3] == size - 6
         ):
-            payload = masked(data[8:], data[4:8])
+            payload = self._unmask(data[8:], data[4:8])
             if payload.isascii():
                 return [(TEXT, payload)]
         return self._feed(data)
@@ -258,7 +268,7 @@ class FrameReader:
                 return start
             payload = data[payload_start:payload_end]
             if is_masked:
-                payload = masked(payload, data[payload_start - 4 : payload_start])
+                payload = self._unmask(payload, data[payload_start - 4 : payload_start])
             start = payload_end
             if first == _WHOLE_TEXT:
                 if not payload.isascii():

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from wpsload import frames
 from wpsload.frames import BINARY, CLOSE, PING, TEXT
-from wpsload.standin.hub import Hub, Output, farewell
+from wpsload.standin.hub import Hub, Output, SendAck, farewell
 from wpsload.standin.ledger import Kind, Ledger, bump
+from wpsload.standin.masking import unmasked
 from wpsload.standin.pipe import Pipes, Turn
 
 __all__ = ["Wire", "WireSettings", "data_frame"]
@@ -86,7 +87,9 @@ class Wire:
         self._is_simple = is_simple
         self._pipe = pipes.take(transport, self)
         self._handshake = handshake
-        self._reader = frames.FrameReader(is_peer_client=True, max_message_bytes=max_message_bytes)
+        self._reader = frames.FrameReader(
+            is_peer_client=True, max_message_bytes=max_message_bytes, unmask=unmasked
+        )
         self._feed = self._reader.feed
         self._hub = hub
         self._ledger = ledger
@@ -120,8 +123,12 @@ class Wire:
         for opcode, payload in self._feed(data):
             if opcode in _DATA_OPCODES:
                 if not self._is_over:
-                    is_text = opcode == TEXT
-                    self._perform(self._hub.receive(self.id, payload, is_text=is_text))
+                    outputs = self._hub.receive(self.id, payload, is_text=opcode == TEXT)
+                    if len(outputs) == 1 and type(outputs[0]) is SendAck:  # ours, and nothing else
+                        _, answer, name = outputs[0]
+                        self.queue_ack(answer, name)
+                    else:
+                        self._perform(outputs)
             elif opcode == PING:
                 self._send(frames.encode(frames.PONG, payload))
             elif opcode == CLOSE:
