@@ -83,7 +83,7 @@ class _Echo:
         """Tell who waits."""
         self.over.set()
 
-    def broken(self, greenlet: object) -> None:
+    def broken(self, error: BaseException) -> None:
         """Tell who waits."""
         self.over.set()
 

@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import gevent
 from gevent import getcurrent
 from gevent.event import Event
 
@@ -91,7 +90,8 @@ class Connection:
 
     Args:
         session: the protocol; simple or PubSub.
-        address: gives the address for each attempt to connect; may wait, or raise `ConnectError`.
+        address: gives the address for each attempt to connect; may raise `ConnectError`.
+        may_wait: False if `address` never waits for anybody: that spares a greenlet.
         observer: told of every sample, count and message that the meter does not hold.
         meter: where answers and deliveries are timed and traffic is counted.
         engine: what drives it; `engine.name` chooses the kind of link.
@@ -114,6 +114,7 @@ class Connection:
         "_is_stopping",
         "_limits",
         "_link",
+        "_may_address_wait",
         "_meter",
         "_news",
         "_observer",
@@ -131,6 +132,7 @@ class Connection:
         session: PubSubSession | SimpleSession,
         *,
         address: Callable[[], Address],
+        may_wait: bool = True,
         observer: Observer,
         meter: Meter,
         limits: Limits,
@@ -138,6 +140,7 @@ class Connection:
     ) -> None:
         self._session = session
         self._address = address
+        self._may_address_wait = may_wait
         self._observer = observer
         self._meter = meter
         self._sends = meter.series(SEND_TO_GROUP)
@@ -267,21 +270,30 @@ class Connection:
 
     def _wait_until(self, is_so: Callable[[], bool], timeout_s: float | None = None) -> None:
         """Look again whenever there is news, `timeout_s` at most."""
-        until_ns = None if timeout_s is None else self._clock_ns() + nanoseconds(timeout_s)
-        while not is_so():
-            if not self._is_started:
-                raise LocalProtocolError(
-                    "the user is not connected",
-                    hint="call super().on_start() first in on_start",
-                )
-            if self._error is not None:
-                raise self._error
-            left_s = None if until_ns is None else seconds(until_ns - self._clock_ns())
-            if left_s is not None and left_s <= 0:
-                return
-            if self._news is None:
-                self._news = Event()
-            self._news.wait(left_s)
+        until: Entry | None = None
+        until_ns = 0
+        try:
+            while not is_so():
+                if not self._is_started:
+                    raise LocalProtocolError(
+                        "the user is not connected",
+                        hint="call super().on_start() first in on_start",
+                    )
+                if self._error is not None:
+                    raise self._error
+                if timeout_s is not None:
+                    now_ns = self._clock_ns()
+                    if until is None:
+                        until_ns = now_ns + nanoseconds(timeout_s)
+                        until = self._engine.at(until_ns, self._tell_news)
+                    elif now_ns >= until_ns:
+                        return
+                if self._news is None:
+                    self._news = Event()
+                self._news.wait()
+        finally:
+            if until is not None:
+                until.cancel()
 
     def _tell_news(self) -> None:
         if self._news is not None:
@@ -399,6 +411,7 @@ class Connection:
             self._engine,
             self,
             address=self._address,
+            may_wait=self._may_address_wait,
             subprotocol=self._session.subprotocol,
             limits=self._limits,
         )
@@ -543,7 +556,7 @@ class Connection:
             self._retry = self._engine.at(now_ns + nanoseconds(wait_s), self._open_link)
         self._tell_news()
 
-    def broken(self, greenlet: "gevent.Greenlet[..., Any]") -> None:
+    def broken(self, error: BaseException) -> None:
         """A mistake in this program ended the link: who waits for it is told."""
-        self._error = greenlet.exception
+        self._error = error
         self._tell_news()

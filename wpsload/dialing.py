@@ -1,7 +1,8 @@
 """Opening one WebSocket connection, each phase timed: dns, tcp, tls, upgrade.
 
-The code reads from top to bottom in a greenlet of its own; wherever it has to wait, the event loop
-goes on with everything else. `websocket_client` dials in its own way and shares the parts.
+The code reads from top to bottom in a generator. Wherever it has to wait it says for what, and
+whoever runs it goes on with it then: the engine from the event loop, without a greenlet, or
+`wait_through` in one. `websocket_client` dials in its own way and shares the parts.
 """
 
 import base64
@@ -9,10 +10,10 @@ import os
 import re
 import secrets
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import gevent
@@ -29,15 +30,22 @@ __all__ = [
     "Address",
     "Dialed",
     "Proxy",
+    "Steps",
     "Stopwatch",
     "dial",
     "open_tcp",
     "outcome",
     "resolve",
     "tls_context",
+    "wait_through",
 ]
 
 USER_AGENT = f"wpsload/{__version__}"
+
+_Result = TypeVar("_Result")
+Steps = Generator[tuple[Any, bool] | Callable[[], Any], Any, _Result]
+"""What has to wait. It yields a socket, with True to wait until it can be written to and with False
+until it can be read from; or a function that may itself wait, and is sent what that returns."""
 
 _SocketOption = tuple[int, int, int]
 _OPTIONS: tuple[_SocketOption, ...] = (
@@ -199,7 +207,30 @@ def _addresses_in_digits(host: str, port: int) -> list[Any]:
     return [(int(family), int(kind), *rest) for family, kind, *rest in found]
 
 
-def open_tcp(addresses: list[Any]) -> Any:
+def wait_through(steps: Steps[_Result]) -> _Result:
+    """Run `steps` in the present greenlet, which waits wherever they do."""
+    try:
+        wanted = next(steps)
+        while True:
+            answer = None
+            try:
+                match wanted:
+                    case (sock, True):
+                        socket.wait_write(sock.fileno())
+                    case (sock, False):
+                        socket.wait_read(sock.fileno())
+                    case ask:
+                        answer = ask()
+            except BaseException as error:
+                wanted = steps.throw(error)
+            else:
+                wanted = steps.send(answer)
+    except StopIteration as done:
+        result: _Result = done.value
+        return result
+
+
+def open_tcp(addresses: list[Any]) -> Steps[Any]:
     """A non-blocking socket of the system, connected to the first address that accepts.
 
     Raises:
@@ -212,7 +243,12 @@ def open_tcp(addresses: list[Any]) -> Any:
             sock.setblocking(False)
             for option in _OPTIONS:
                 sock.setsockopt(*option)
-            _connect(sock, address)
+            try:
+                sock.connect(address)
+            except BlockingIOError:
+                yield sock, True
+                if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    raise OSError(code, os.strerror(code)) from None
         except OSError as error:
             sock.close()
             refusal = error
@@ -224,33 +260,24 @@ def open_tcp(addresses: list[Any]) -> Any:
     raise refusal
 
 
-def _connect(sock: Any, address: Any) -> None:
-    try:
-        sock.connect(address)
-    except BlockingIOError:
-        socket.wait_write(sock.fileno())
-        if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(code, os.strerror(code)) from None
-
-
-def _read(sock: Any) -> bytes:
+def _read(sock: Any) -> Steps[bytes]:
     """What arrives next.
 
     Raises:
         ConnectionResetError: at the end of the stream.
     """
     while True:
+        yield sock, False
         try:
             data: bytes = sock.recv(_READ_BYTES)
         except BlockingIOError:
-            socket.wait_read(sock.fileno())
             continue
         if not data:
             raise ConnectionResetError
         return data
 
 
-def _open_tunnel(sock: Any, proxy: Proxy, host: str, port: int) -> None:
+def _open_tunnel(sock: Any, proxy: Proxy, host: str, port: int) -> Steps[None]:
     """Have `proxy` connect `sock` to the service. Source: RFC 9110, 9.3.6."""
     if proxy.scheme != "http":
         raise ProxyRefused
@@ -262,14 +289,14 @@ def _open_tunnel(sock: Any, proxy: Proxy, host: str, port: int) -> None:
     sock.send("\r\n".join((*lines, "", "")).encode())  # the first bytes always have room
     head = b""
     while not head.endswith(b"\r\n\r\n"):  # nobody speaks before we do: nothing follows it
-        head += _read(sock)
+        head += yield from _read(sock)
         if len(head) > _READ_BYTES:
             raise ProxyRefused
     if not re.match(rb"HTTP/1\.[01] 2", head):
         raise ProxyRefused
 
 
-def _open_tls(sock: Any, host: str, port: int) -> TlsStream:
+def _open_tls(sock: Any, host: str, port: int) -> Steps[TlsStream]:
     """TLS over `sock`, its handshake done; the last session with that service is resumed."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     context = tls_context()
@@ -277,60 +304,76 @@ def _open_tls(sock: Any, host: str, port: int) -> TlsStream:
     tls = context.wrap_bio(incoming, outgoing, server_hostname=host, session=session)
     stream = TlsStream(sock, tls, incoming, outgoing)
     while not stream.shake_hands():
-        incoming.write(_read(sock))
+        incoming.write((yield from _read(sock)))
     return stream
 
 
-def _upgrade(stream: Stream, opening: Opening) -> bytes:
+def _upgrade(sock: Any, stream: Stream, opening: Opening) -> Steps[bytes]:
     """Do the opening handshake; what came after it."""
     stream.write(opening.request)
+    while stream.unsent_bytes:
+        yield sock, True
+        stream.drain()
     while True:
-        while stream.unsent_bytes:
-            socket.wait_write(stream.fileno())
-            stream.drain()
+        yield sock, False
         data = stream.read()
         if data is None:
-            socket.wait_read(stream.fileno())
-        elif not data:
+            continue
+        if not data:
             raise ConnectionResetError
-        elif (rest := opening.feed(data)) is not None:
+        if (rest := opening.feed(data)) is not None:
             return rest
 
 
-def dial(address: Address, *, subprotocol: str | None, clock_ns: Callable[[], int]) -> Dialed:
+def dial(
+    address: Callable[[], Address],
+    *,
+    may_wait: bool,
+    subprotocol: str | None,
+    clock_ns: Callable[[], int],
+) -> Steps[Dialed]:
     """Connect to a `ws` or `wss` URL and upgrade; its transport is a `Stream`.
 
     A `gevent.Timeout` that is thrown in is a failure of the phase under way. An HTTP proxy that
     the environment names is used; then `dns` is that of the proxy, and its tunnel part of `tcp`.
 
+    Args:
+        address: gives where to connect to, before time is taken.
+        may_wait: True if it may wait for somebody.
+
     Raises:
         ConnectError: if any phase fails; it says which.
     """
-    parts = urlsplit(address.url)
+    try:
+        found = (yield address) if may_wait else address()
+    except gevent.Timeout:
+        raise ConnectError("timeout (negotiate)", phase="negotiate") from None
+    parts = urlsplit(found.url)
     host, is_secure = parts.hostname or "", parts.scheme == "wss"
     port = parts.port or (443 if is_secure else 80)
     proxy = Proxy.for_host(host, is_secure=is_secure)
     watch = Stopwatch(clock_ns, "dns")
     sock: Any = None
     try:
-        addresses = resolve(proxy.host, proxy.port) if proxy else resolve(host, port)
+        peer = (proxy.host, proxy.port) if proxy else (host, port)
+        addresses = _addresses_in_digits(*peer) or (yield partial(resolve, *peer))
         opening = Opening(
             parts,
             subprotocol=subprotocol,
-            headers={"User-Agent": USER_AGENT, **address.headers},
+            headers={"User-Agent": USER_AGENT, **found.headers},
             nonce=secrets.token_bytes(16),
         )
         watch.begin("tcp")
-        sock = open_tcp(addresses)
+        sock = yield from open_tcp(addresses)
         if proxy is not None:
-            _open_tunnel(sock, proxy, host, port)
+            yield from _open_tunnel(sock, proxy, host, port)
         if is_secure:
             watch.begin("tls")
-            stream: Stream = _open_tls(sock, host, port)
+            stream: Stream = yield from _open_tls(sock, host, port)
         else:
             stream = Stream(sock)
         watch.begin("upgrade")
-        rest = _upgrade(stream, opening)
+        rest = yield from _upgrade(sock, stream, opening)
         if isinstance(stream, TlsStream):
             _sessions(tls_context())[host, port] = (
                 stream.session

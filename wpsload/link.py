@@ -1,9 +1,7 @@
 """What stands between a connection and its socket, whatever moves the bytes."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import gevent
+from typing import Protocol
 
 from wpsload import frames
 from wpsload.dialing import Dialed
@@ -56,8 +54,8 @@ class Owner(Protocol):
     def ended(self, failure: str) -> None:
         """The link is of no use any more; told once, maybe from within a call of the link."""
 
-    def broken(self, greenlet: "gevent.Greenlet[..., Any]") -> None:
-        """A mistake in this program ended `greenlet`, and the link with it."""
+    def broken(self, error: BaseException) -> None:
+        """A mistake in this program ended the link."""
 
 
 class Link(Protocol):

@@ -1,6 +1,7 @@
 """The metric registry: what is measured, from which instant to which, and one measured sample."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = [
     "CONNECT",
@@ -18,8 +19,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """One measurement, as it is named in Locust's table and in every file.
 
     `type` and `name` are Locust's request type and name; `meaning` says from which instant to

@@ -7,7 +7,8 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from urllib.parse import SplitResult, quote
+from functools import cache
+from urllib.parse import SplitResult, quote, urlsplit
 
 from wpsload.errors import RemoteProtocolError
 
@@ -57,7 +58,7 @@ class Opening:
         self._head = b""
         lines = [
             f"GET {_resource(url)} HTTP/1.1",
-            f"Host: {_host(url)}",
+            f"Host: {_host(url.scheme, url.netloc)}",
             "Upgrade: websocket",
             "Connection: Upgrade",
             f"Sec-WebSocket-Key: {self._key.decode()}",
@@ -114,7 +115,9 @@ def _resource(url: SplitResult) -> str:
     return quote(target, safe=_KEPT) if _STRAY.search(target) else target
 
 
-def _host(url: SplitResult) -> str:
+@cache
+def _host(scheme: str, netloc: str) -> str:
+    url = urlsplit(f"//{netloc}")
     host = url.hostname or ""
     name = f"[{host}]" if ":" in host else host.encode("idna").decode()
-    return name if url.port in (None, _DEFAULT_PORTS.get(url.scheme)) else f"{name}:{url.port}"
+    return name if url.port in (None, _DEFAULT_PORTS.get(scheme)) else f"{name}:{url.port}"

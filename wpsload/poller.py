@@ -4,6 +4,7 @@ gevent's loop watches the one epoll, and everything that is ready is read in one
 handled in one go. A watcher for each socket costs more, but works on every system.
 """
 
+import contextlib
 import sys
 from typing import Any, Protocol
 
@@ -34,14 +35,14 @@ class Source(Protocol):
 class Poller(Protocol):
     """Calls back when sockets are ready, in a turn."""
 
-    def add(self, fd: int, source: Source) -> None:
-        """Watch `fd` for reading."""
+    def add(self, fd: int, source: Source, *, is_writing: bool = False) -> None:
+        """Watch `fd` for reading, and for writing too if `is_writing`."""
 
     def want_write(self, fd: int, is_wanted: bool) -> None:
         """Watch it for writing too, or no longer."""
 
     def remove(self, fd: int) -> None:
-        """Forget `fd`, and what was read from it; to be called before it is closed."""
+        """Forget `fd`, and what was read from it, before it is closed or right afterwards."""
 
 
 def _epoll_class() -> Any:
@@ -69,9 +70,9 @@ class EpollPoller:
         self._watcher = hub.loop.io(self._epoll.fileno(), _READ)
         self._watcher.start(self._handle)
 
-    def add(self, fd: int, source: Source) -> None:
-        """Watch `fd` for reading."""
-        self._epoll.register(fd, _EPOLLIN)
+    def add(self, fd: int, source: Source, *, is_writing: bool = False) -> None:
+        """Watch `fd` for reading, and for writing too if `is_writing`."""
+        self._epoll.register(fd, _EPOLLIN | _EPOLLOUT if is_writing else _EPOLLIN)
         self._sources[fd] = source
 
     def want_write(self, fd: int, is_wanted: bool) -> None:
@@ -79,9 +80,10 @@ class EpollPoller:
         self._epoll.modify(fd, _EPOLLIN | _EPOLLOUT if is_wanted else _EPOLLIN)
 
     def remove(self, fd: int) -> None:
-        """Forget `fd`, and what was read from it; to be called before it is closed."""
+        """Forget `fd`, and what was read from it, before it is closed or right afterwards."""
         del self._sources[fd]
-        self._epoll.unregister(fd)
+        with contextlib.suppress(OSError):  # the system forgets what is closed by itself
+            self._epoll.unregister(fd)
 
     def _handle(self) -> None:
         find = self._sources.get
@@ -114,9 +116,9 @@ class WatcherPoller:
         self._turn = turn
         self._watchers: dict[int, tuple[Any, Source]] = {}
 
-    def add(self, fd: int, source: Source) -> None:
-        """Watch `fd` for reading."""
-        self._watch(fd, source, _READ)
+    def add(self, fd: int, source: Source, *, is_writing: bool = False) -> None:
+        """Watch `fd` for reading, and for writing too if `is_writing`."""
+        self._watch(fd, source, _READ | _WRITE if is_writing else _READ)
 
     def want_write(self, fd: int, is_wanted: bool) -> None:
         """Watch it for writing too, or no longer."""
@@ -125,7 +127,7 @@ class WatcherPoller:
         self._watch(fd, source, _READ | _WRITE if is_wanted else _READ)
 
     def remove(self, fd: int) -> None:
-        """Forget `fd`; to be called before it is closed."""
+        """Forget `fd`, before it is closed or right afterwards."""
         watcher, _ = self._watchers.pop(fd)
         watcher.stop()
         watcher.close()

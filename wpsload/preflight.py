@@ -7,7 +7,7 @@ import gevent
 
 from wpsload import frames
 from wpsload.clock import clock_ns, unix_s
-from wpsload.dialing import Address, dial
+from wpsload.dialing import Address, dial, wait_through
 from wpsload.errors import ConfigError, ConnectError
 from wpsload.link import NORMAL_CLOSURE
 from wpsload.options import Settings
@@ -39,7 +39,10 @@ def probe(target: Target, settings: Settings, *, subprotocol: str | None) -> Non
         client = target.client_url(0, now_s=unix_s(), ttl_s=settings.token_ttl_s)
         address = Address.of(client, is_token_in_header=settings.is_token_in_header)
         with gevent.Timeout(settings.limits.connect_timeout_s):
-            dialed = dial(address, subprotocol=subprotocol, clock_ns=clock_ns)
+            steps = dial(
+                lambda: address, may_wait=False, subprotocol=subprotocol, clock_ns=clock_ns
+            )
+            dialed = wait_through(steps)
     except ConnectError as error:
         failure = f"cannot connect to {target.describe()}: {error.outcome}"
         if error.status in _ADVICE:

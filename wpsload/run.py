@@ -143,6 +143,11 @@ class LoadRun:
             for batch, latency in zip(taken.batches, latencies, strict=True):
                 self._statistics.add_batch(batch, latency, ago_s=now_s - taken_s)
 
+    @property
+    def may_address_wait(self) -> bool:
+        """True if `address` waits for somebody."""
+        return self._target().may_wait
+
     def address(self, number: int) -> Address:
         """Where user `number` connects; mints or fetches a token, so never within a measurement.
 

@@ -19,7 +19,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from wpsload import client_url, tokens
 from wpsload.errors import ConfigError, ConnectError
@@ -61,7 +61,9 @@ class TargetExhausted(ConnectError):
 
 
 class Target(Protocol):
-    """A decided target: gives each user its client URL."""
+    """A decided target: gives each user its client URL; `may_wait` for somebody to get it."""
+
+    may_wait: ClassVar[bool]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -95,6 +97,7 @@ class Target(Protocol):
 class ConnectionStringTarget:
     """Mints a token per user."""
 
+    may_wait: ClassVar[bool] = False
     connection: ConnectionString
     hub: str
     origin: str = "from WPS_CONNECTION_STRING"
@@ -123,6 +126,7 @@ class ConnectionStringTarget:
 class SharedUrlTarget:
     """One client URL for all users, as pasted from the portal."""
 
+    may_wait: ClassVar[bool] = False
     url: ClientUrl
     wanted_hub: str | None
     notes: tuple[str, ...] = ()
@@ -150,6 +154,7 @@ class SharedUrlTarget:
 class NegotiateTarget:
     """Asks an application server for the client URL of each user, when the user connects."""
 
+    may_wait: ClassVar[bool] = True
     endpoint: NegotiateEndpoint
     user_ids: tuple[str, ...] | None
     users_file: str | None
@@ -197,6 +202,7 @@ class TokensFileTarget:
     of many workers pays only for its own.
     """
 
+    may_wait: ClassVar[bool] = False
     path: str
     lines: Sequence[tuple[int, str]] = field(repr=False)
     wanted_hub: str | None

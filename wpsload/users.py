@@ -68,6 +68,7 @@ class _WebPubSubUser(User):
         self._connection = Connection(
             session,
             address=self._address,
+            may_wait=self._run.may_address_wait,
             observer=self,
             meter=self._run.meter,
             limits=self._run.settings.limits,

@@ -25,6 +25,7 @@ from wpsload.dialing import (
     outcome,
     resolve,
     tls_context,
+    wait_through,
 )
 from wpsload.engine import Engine
 from wpsload.errors import ConnectError
@@ -169,7 +170,7 @@ def _open_socket(host: str, port: int, watch: Stopwatch, *, is_secure: bool) -> 
     """A buffered connection to `host`, with TLS if asked for."""
     addresses = resolve(host, port)
     watch.begin("tcp")
-    system = open_tcp(addresses)
+    system = wait_through(open_tcp(addresses))
     sock = socket.socket(system.family, system.type, system.proto, fileno=system.detach())
     try:
         if is_secure:
@@ -238,6 +239,7 @@ class WebSocketClient:
         owner: Owner,
         *,
         address: Callable[[], Address],
+        may_wait: bool,
         subprotocol: str | None,
         limits: Limits,
     ) -> None:
@@ -251,9 +253,14 @@ class WebSocketClient:
         self.is_writable = True
         self._failure: str | None = None
         self._writer: gevent.Greenlet[[], None] | None = None
+        # It reads in a greenlet, where `address` may wait in any case.
         self._reader = gevent.Greenlet(self._run, address, subprotocol)
-        self._reader.link_exception(owner.broken)
+        self._reader.link_exception(self._broken)
         self._reader.start()
+
+    def _broken(self, reader: "gevent.Greenlet[..., None]") -> None:
+        if reader.exception is not None:
+            self._owner.broken(reader.exception)
 
     def _run(self, address: Callable[[], Address], subprotocol: str | None) -> None:
         try:

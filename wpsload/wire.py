@@ -5,12 +5,13 @@ one write, see `wpsload.turn`.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import gevent
 
 from wpsload import frames
 from wpsload.agenda import Entry
-from wpsload.dialing import Address, Dialed, dial
+from wpsload.dialing import Address, Dialed, Steps, dial
 from wpsload.engine import Engine
 from wpsload.errors import ConnectError
 from wpsload.link import ABNORMAL_CLOSURE, UNSENT_LIMIT_BYTES, Limits, Owner, closed
@@ -29,7 +30,7 @@ class Wire:
 
     Args:
         owner: told what happens.
-        address: gives the address; may wait, and raise `ConnectError`.
+        address: gives the address; may raise `ConnectError`, and wait if `may_wait`.
         subprotocol: None for a simple client.
         max_message_bytes: a larger message ends the link.
 
@@ -37,14 +38,17 @@ class Wire:
     """
 
     __slots__ = (
+        "_asking",
         "_clock_ns",
         "_dialing",
         "_engine",
+        "_fd",
         "_is_broken",
         "_is_close_sent",
         "_is_flush_due",
         "_is_moving",
         "_is_over",
+        "_is_write_wanted",
         "_limits",
         "_mask_keys",
         "_outgoing",
@@ -54,6 +58,7 @@ class Wire:
         "_stalled",
         "_stream",
         "_turn",
+        "_watched",
         "is_writable",
     )
 
@@ -63,6 +68,7 @@ class Wire:
         owner: Owner,
         *,
         address: Callable[[], Address],
+        may_wait: bool = True,
         subprotocol: str | None,
         limits: Limits,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
@@ -84,37 +90,72 @@ class Wire:
         self._is_moving = False
         self.is_writable = True
         self._stalled: Entry | None = None  # while the peer does not read what we write
-        self._dialing: gevent.Greenlet[..., None] | None = gevent.Greenlet(
-            self._dial, address, subprotocol
+        self._watched: Any = None  # the socket that the poller watches
+        self._fd = -1  # its number, also once it is closed
+        self._is_write_wanted = False  # while dialing
+        self._asking: gevent.Greenlet[..., None] | None = None  # what dialing waits for
+        self._dialing: Steps[Dialed] | None = dial(
+            address, may_wait=may_wait, subprotocol=subprotocol, clock_ns=engine.clock_ns
         )
-        self._dialing.link_exception(owner.broken)
-        self._dialing.start()
+        engine.soon(self._step, self._dialing.send, None)
 
-    def _dial(self, address: Callable[[], Address], subprotocol: str | None) -> None:
+    def _step(self, go_on: Callable[[Any], Any], what: Any) -> None:
+        """Go on with dialing until it has to wait for something."""
+        if self._dialing is None:
+            return
         try:
-            dialed = dial(address(), subprotocol=subprotocol, clock_ns=self._clock_ns)
+            wanted = go_on(what)
+        except StopIteration as done:
+            self._dialing = None
+            self._opened(done.value)
         except ConnectError as error:
-            self._engine.soon(self.abort, error.outcome)
+            self.abort(error.outcome)
+        except BaseException as error:
+            self.abort("internal error")
+            self._owner.broken(error)
         else:
-            self._engine.soon(self._opened, dialed)
+            if isinstance(wanted, tuple):
+                self._watch_socket(*wanted)
+            else:
+                self._asking = gevent.spawn(self._ask, wanted, self._dialing)
+
+    def _ask(self, ask: Callable[[], Any], dialing: Steps[Dialed]) -> None:
+        """Call what may wait, which nothing may in the event loop."""
+        try:
+            answer = ask()
+        except Exception as error:
+            self._engine.soon(self._step, dialing.throw, error)
+        else:
+            self._engine.soon(self._step, dialing.send, answer)
+
+    def _watch_socket(self, sock: Any, is_writing: bool) -> None:
+        if sock is not self._watched:
+            self._unwatch()  # an address that did not answer
+            self._engine.poller.add(sock.fileno(), self, is_writing=is_writing)
+            self._watched, self._fd = sock, sock.fileno()
+        elif is_writing is not self._is_write_wanted:
+            self._engine.poller.want_write(self._fd, is_writing)
+        self._is_write_wanted = is_writing
+
+    def _unwatch(self) -> None:
+        if self._watched is not None:
+            self._watched = None
+            self._engine.poller.remove(self._fd)
 
     def _opened(self, dialed: Dialed) -> None:
-        self._dialing = None
-        if self._is_over:
-            dialed.transport.close()
-            return
         self._stream = dialed.transport
-        self._engine.poller.add(dialed.transport.fileno(), self)
         self._owner.upgraded(dialed)
         if dialed.rest and not self._is_over:
             self.handle(dialed.rest, self._clock_ns())
 
     def read(self, is_writable: bool) -> bytes | None:
-        """What has arrived, for the poller; goes on with what is unsent."""
+        """What has arrived, for the poller; goes on with dialing, or with what is unsent."""
         try:
-            if is_writable:
+            if is_writable and self._dialing is None:
                 self._drain()
             if self._stream is None:
+                if self._dialing is not None:
+                    self._step(self._dialing.send, None)
                 return None
             try:
                 return self._stream.read()
@@ -253,7 +294,8 @@ class Wire:
     def give_up(self) -> None:
         """Connecting takes too long."""
         if self._dialing is not None:
-            self._dialing.kill(gevent.Timeout, block=False)
+            self._stop_asking()
+            self._step(self._dialing.throw, gevent.Timeout())
         else:
             self.abort("timeout (connected)")
 
@@ -262,12 +304,19 @@ class Wire:
         if self._is_over:
             return
         self._is_over = True
+        self._unwatch()
         if self._dialing is not None:
-            self._dialing.kill(block=False)
+            self._stop_asking()
+            self._dialing.close()
+            self._dialing = None
         if self._stalled is not None:
             self._stalled.cancel()
         if self._stream is not None:
-            self._engine.poller.remove(self._stream.fileno())
             self._stream.close()
             self._stream = None
         self._owner.ended(failure)
+
+    def _stop_asking(self) -> None:
+        if self._asking is not None:
+            self._asking.kill(block=False)
+            self._asking = None

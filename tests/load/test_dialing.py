@@ -17,25 +17,38 @@ from serving import DEADLINE_S, StandIn
 
 from wpsload import dialing, websocket_client
 from wpsload.clock import clock_ns
-from wpsload.dialing import Address, Dialed
+from wpsload.dialing import Address, Dialed, wait_through
 from wpsload.errors import ConnectError
 from wpsload.subprotocol import JSON_V1
 from wpsload.websocket_client import BufferedSocket
 
-_dial: Callable[..., Dialed] = dialing.dial
+
+def dial_step_by_step(address: Address) -> Dialed:
+    """Our own, in this greenlet."""
+    steps = dialing.dial(lambda: address, may_wait=False, subprotocol=JSON_V1, clock_ns=clock_ns)
+    return wait_through(steps)
 
 
-@pytest.fixture(scope="module", params=[dialing, websocket_client], autouse=True)
-def module(request: pytest.FixtureRequest) -> Any:
+def dial_with_websocket_client(address: Address) -> Dialed:
+    """That of websocket-client."""
+    return websocket_client.dial(address, subprotocol=JSON_V1, clock_ns=clock_ns)
+
+
+_dial: Callable[[Address], Dialed] = dial_step_by_step
+
+
+@pytest.fixture(
+    scope="module", params=[dial_step_by_step, dial_with_websocket_client], autouse=True
+)
+def way(request: pytest.FixtureRequest) -> None:
     """All tests of this module hold for our dialing, and for that of websocket-client."""
-    globals()["_dial"] = request.param.dial
-    return request.param
+    globals()["_dial"] = request.param
 
 
 def dial(url: str, *, timeout_s: float = DEADLINE_S) -> Dialed:
     """Dial as a PubSub client."""
     with gevent.Timeout(timeout_s):
-        return _dial(Address(url, {}), subprotocol=JSON_V1, clock_ns=clock_ns)
+        return _dial(Address(url, {}))
 
 
 def url_of(stand_in: StandIn, scheme: str, address: str) -> str:
@@ -213,10 +226,7 @@ def test_loopback_needs_no_proxy(stand_in: StandIn, proxy: list[bytes]) -> None:
 
 def test_a_tls_session_is_resumed(tls_url: str) -> None:
     """A second connection to a service spares the certificates, as browsers do."""
-    transports = [
-        dialing.dial(Address(tls_url, {}), subprotocol=JSON_V1, clock_ns=clock_ns).transport
-        for _ in range(2)
-    ]
+    transports = [dial_step_by_step(Address(tls_url, {})).transport for _ in range(2)]
     assert [one.is_resumed for one in transports] == [False, True]
     for one in transports:
         one.close()
