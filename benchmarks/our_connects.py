@@ -18,6 +18,7 @@ from wpsload.clock import CLOCK
 from wpsload.connection import Connection
 from wpsload.dialing import Address
 from wpsload.engine import Engine
+from wpsload.familiar import Familiar
 from wpsload.link import Limits
 from wpsload.meter import Meter
 from wpsload.metrics import Sample
@@ -57,12 +58,14 @@ def main() -> None:
     over = Event()
     gevent.signal_handler(signal.SIGTERM, over.set)
     counter, meter, engine = Counter(), Meter(), Engine(gevent.get_hub())
+    familiar = Familiar(CLOCK)  # one for all, as users have it
 
     def connect_on_and_on() -> None:
         while not over.is_set():
             connection = Connection(
-                PubSubSession(clock=CLOCK),
+                PubSubSession(clock=CLOCK, familiar=familiar),
                 address=lambda: Address(url, {}),
+                may_wait=False,
                 observer=counter,
                 meter=meter,
                 limits=Limits(),

@@ -57,7 +57,10 @@ class Meter:
 
     def series(self, metric: Metric) -> Series:
         """Where the successes of `metric` go; the same object for good."""
-        return self._series.setdefault(metric, Series())
+        found = self._series.get(metric)
+        if found is None:
+            found = self._series[metric] = Series()
+        return found
 
     def take(self) -> Taken:
         """Hand over everything, and begin anew."""
