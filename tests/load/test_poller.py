@@ -109,6 +109,35 @@ def test_who_can_read_is_told(poller: Poller, pair: tuple[Any, Any]) -> None:
     assert reader.writable == 0
 
 
+def test_a_number_that_was_closed_serves_again(poller: Poller) -> None:
+    """A socket is forgotten after it was closed, and another one with its number is watched."""
+    first, first_other = _system()
+    with first_other:
+        number = first.fileno()
+        poller.add(number, Reader(first), is_writing=True)
+        first.close()
+        poller.remove(number)
+    one, other = _system()
+    one.setblocking(False)
+    with one, other:
+        assert number in (one.fileno(), other.fileno())
+        near, far = (one, other) if one.fileno() == number else (other, one)
+        near.setblocking(False)
+        reader = Reader(near)
+        poller.add(number, reader)
+        far.send(b"here")
+        reader.wait_for(lambda: reader.got == b"here")
+        poller.remove(number)
+
+
+def test_writing_is_wanted_from_the_start(poller: Poller, pair: tuple[Any, Any]) -> None:
+    """As while connecting: a socket with nothing to read is told to be writable at once."""
+    reader = Reader(pair[0])
+    poller.add(pair[0].fileno(), reader, is_writing=True)
+    reader.wait_for(lambda: reader.writable > 0)
+    poller.remove(pair[0].fileno())
+
+
 def test_what_was_not_read_is_told_again(poller: Poller, pair: tuple[Any, Any]) -> None:
     """Nothing is lost by a reader that leaves something for the next time."""
     one, other = pair
