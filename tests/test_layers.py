@@ -18,7 +18,7 @@ LAYERS = {
     1: {
         *("names", "secret", "signing", "frames", "subprotocol", "session", "client_url", "tokens"),
         *("payload", "histogram", "meter", "recorder", "summary"),
-        *("agenda", "familiar", "opening", "publication", "turn"),
+        *("agenda", "arrivals", "familiar", "opening", "publication", "turn"),
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {
