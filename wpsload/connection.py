@@ -7,8 +7,9 @@ schedule, and the messages leave on time and are answered without any greenlet: 
 Everything but the methods that say so runs where nothing may wait.
 """
 
+import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import gevent
@@ -28,6 +29,7 @@ from wpsload.metrics import (
     CONNECTION_LOST,
     DELIVERY,
     SEND_TO_GROUP,
+    SEND_TO_GROUP_SERVICE,
     Metric,
     Sample,
 )
@@ -217,11 +219,29 @@ class Connection:
             self._write(link, frame, is_text=is_text)
             link.flush_soon()
 
-    def publish(self, publication: Publication, every_s: float) -> Publishing:
-        """Send a message each `every_s` seconds, from now on; with 0, whenever one is answered."""
+    def publish(
+        self,
+        publication: Publication,
+        every_s: float = 0,
+        *,
+        due_times_ns: Iterator[int] | None = None,
+    ) -> Publishing:
+        """Send a message each `every_s` seconds, from now on; with 0, whenever one is answered.
+
+        `due_times_ns` says instead when each is due, in order.
+        """
         publishing: Publishing
-        if every_ns := nanoseconds(every_s):
-            publishing = OpenLoop(self, publication, self._engine, every_ns=every_ns)
+        if due_times_ns is None and (every_ns := nanoseconds(every_s)):
+            due_times_ns = itertools.count(self._clock_ns(), every_ns)
+        if due_times_ns is not None:
+            publishing = OpenLoop(
+                self,
+                publication,
+                self._engine,
+                due_times_ns=due_times_ns,
+                most_late_ns=nanoseconds(self._limits.most_late_s),
+                meter=self._meter,
+            )
         else:
             publishing = ClosedLoop(self, publication, self._engine)
         self._publishings = [one for one in self._publishings if not one.is_stopped]
@@ -245,7 +265,7 @@ class Connection:
             return
         self._is_stopping = True
         for publishing in tuple(self._publishings):
-            publishing.stop()
+            publishing.finish()
         if self._retry is not None:
             self._retry.cancel()
         try:
@@ -415,7 +435,9 @@ class Connection:
             self._session.upgraded()
             self._opened(dialed, dialed.upgraded_ns)
 
-    def received(self, messages: list[frames.Message], now_ns: int) -> None:
+    def received(  # noqa: C901  # calls would cost more than what they did
+        self, messages: list[frames.Message], now_ns: int
+    ) -> None:
         """Messages and control frames arrived, read at `now_ns`."""
         link, session, meter = self._link, self._session, self._meter
         sends, deliveries = self._sends, self._deliveries
@@ -426,7 +448,7 @@ class Connection:
             if opcode == frames.TEXT:
                 meter.received_bytes += len(payload)
                 if (done := session.acknowledged(payload)) is not None:
-                    key, (metric, due_ns, _, _, owner) = done
+                    key, (metric, due_ns, written_ns, _, owner) = done
                     series = sends if metric is SEND_TO_GROUP else meter.series(metric)
                     series.latencies_ns.append(now_ns - due_ns)
                     series.sizes_bytes.append(len(payload))
@@ -434,6 +456,8 @@ class Connection:
                         owner.go_on(now_ns)
                     elif owner is not None:
                         self._go_on(owner, key)
+                    elif metric is SEND_TO_GROUP:  # of an open loop
+                        self._time(SEND_TO_GROUP_SERVICE, now_ns - written_ns)
                     if self._is_stopping:
                         self._tell_news()
                 elif is_deaf and (sent_ns := session.delivered_ns(payload)) is not None:
@@ -506,6 +530,8 @@ class Connection:
 
     def _answered(self, answered: Answered) -> None:
         self._observer.record(answered.sample)
+        if answered.service_ns is not None:
+            self._time(SEND_TO_GROUP_SERVICE, answered.service_ns)
         if isinstance(answered.owner, ClosedLoop):
             answered.owner.go_on(self._clock_ns())
             self.flush()

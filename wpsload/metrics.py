@@ -12,7 +12,9 @@ __all__ = [
     "JOIN_GROUP",
     "LEAVE_GROUP",
     "METRICS",
+    "OWN_METRICS",
     "SEND_TO_GROUP",
+    "SEND_TO_GROUP_SERVICE",
     "Metric",
     "Sample",
 ]
@@ -52,6 +54,9 @@ CONNECTION_LOST = Metric(
 JOIN_GROUP = Metric("ACK", "joinGroup", "request written → ack received")
 LEAVE_GROUP = Metric("ACK", "leaveGroup", "request written → ack received")
 SEND_TO_GROUP = Metric("ACK", "sendToGroup", "request written, by `publish`: due → ack received")
+SEND_TO_GROUP_SERVICE = Metric(
+    "SERVICE", "sendToGroup.service", "request of an open loop written → ack received"
+)
 EVENT = Metric("ACK", "event", "request written → ack received")
 ECHO = Metric("ECHO", "message", "frame written → its echo received (simple client)")
 DELIVERY = Metric(
@@ -67,10 +72,15 @@ METRICS: tuple[Metric, ...] = (
     JOIN_GROUP,
     LEAVE_GROUP,
     SEND_TO_GROUP,
+    SEND_TO_GROUP_SERVICE,
     EVENT,
     ECHO,
     DELIVERY,
 )
+
+OWN_METRICS = frozenset({SEND_TO_GROUP_SERVICE})
+"""A second look at what another metric counts already: Locust would add them up, so it has them
+not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,13 @@ from wpsload.metrics import CONNECT, DELIVERY, METRICS, Metric, Sample
 
 __all__ = ["COUNTS", "Measured", "Recorded", "Recorder", "Second", "Totals"]
 
-COUNTS = ("sent", "sent_bytes", "received_bytes", "opened", "closed")
+COUNTS = (
+    *("sent", "sent_bytes", "received_bytes", "opened", "closed"),
+    *("due", "achieved", "late", "dropped"),
+)
 """What is counted without being timed: messages and payload bytes written, payload bytes received,
-connections that opened and closed."""
+connections that opened and closed; of open loops the arrivals that were due, those of them that
+were written, written late, and never written. In the end `due` is `achieved` and `dropped`."""
 
 _MAX_GAP_S = 3600
 """A longer time without data is not filled with empty seconds: it comes from a worker whose clock
@@ -70,6 +74,7 @@ class Measured:
 class Recorded:
     """What a second and a whole run have in common.
 
+    `due`, `achieved`, `late` and `dropped` are those of open loops, see `COUNTS`.
     `connects` are connections that became ready, `sent` messages written, `acked` requests that
     the service answered by an ack, be it good or bad; `delivered` counts a message once for every
     member that received it. Bytes are those of WebSocket payloads. `failures` are the failed
@@ -77,6 +82,10 @@ class Recorded:
     """
 
     connects: int
+    due: int
+    achieved: int
+    late: int
+    dropped: int
     sent: int
     acked: int
     delivered: int
@@ -205,7 +214,7 @@ class _Tally:
         metrics = {one.metric: one for one in measured}
         return {
             "connects": metrics[CONNECT].successes if CONNECT in metrics else 0,
-            "sent": self.counts["sent"],
+            **{name: self.counts[name] for name in ("due", "achieved", "late", "dropped", "sent")},
             "acked": sum(
                 one.count - one.unanswered for one in measured if one.metric.type == "ACK"
             ),

@@ -110,12 +110,13 @@ class Ready:
 @dataclass(frozen=True, slots=True)
 class Answered:
     """The request or frame known as `key` has its answer; `sample` is its round trip, and `owner`
-    whoever it was said to be for."""
+    whoever it was said to be for. `service_ns` is the time from written, for an open loop."""
 
     key: int
     ack: Ack
     sample: Sample
     owner: Any = None
+    service_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +364,9 @@ class PubSubSession(_Session):
             self._forget(pending.group)
         failure = None if ack.is_success else ack.error
         sample = Sample(pending.metric, now_ns - pending.due_ns, failure, size_bytes)
-        return (Answered(ack.ack_id, ack, sample, pending.owner),)
+        is_open_loop = pending.metric is SEND_TO_GROUP and pending.owner is None
+        service_ns = now_ns - pending.sent_ns if is_open_loop and failure is None else None
+        return (Answered(ack.ack_id, ack, sample, pending.owner, service_ns),)
 
 
 class SimpleSession(_Session):
