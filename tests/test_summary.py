@@ -101,7 +101,7 @@ def test_an_open_loop_says_what_became_of_its_load() -> None:
         "dropped    10 000    1 000.0",
         "",
     ]
-    assert line(recorder, "SERVICE  sendToGroup ").split()[2:4] == ["90", "000"]
+    assert line(recorder, "SERVICE").split()[2:4] == ["90", "000"]
     recorder.add(Sample(SEND_TO_GROUP, MS), 0)
     assert "closed loop besides: 1 that waited for an answer" in lines_of(recorder)
 

@@ -320,7 +320,7 @@ def _poisson_ns(segment: Segment, start_ns: int, random: Random) -> Iterator[int
         def after_ns(passed: float) -> int:
             return int(passed) * denominator // numerator
 
-    end = math.inf if area is None else area
+    end = math.inf if area is None else math.ceil(area)
     passed = int(random.expovariate(1.0) * _ONE)
     while passed < end:
         yield start_ns + after_ns(passed)

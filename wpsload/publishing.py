@@ -112,25 +112,29 @@ class OpenLoop(Publishing):
 
         What is late by now counts as dropped. What fell due a moment ago was never offered.
         """
+        self._end(self._engine.clock_ns() - LATE_NS)
+
+    def finish(self) -> None:
+        """Send what is due by now, if that is possible, and then no more."""
+        now_ns = self._engine.clock_ns()
+        self.resume()
+        self._end(now_ns)
+
+    def _end(self, until_ns: int) -> None:
+        """Stop; what was due by `until_ns` and is not sent is dropped."""
         if self.is_stopped:
             return
         super().stop()
         if self._entry is not None:
             self._entry.cancel()
         meter = self._meter
-        late_by_now_ns = self._engine.clock_ns() - LATE_NS
-        while self._due_ns <= late_by_now_ns:
+        while self._due_ns <= until_ns:
             meter.due += 1
             meter.dropped += 1
             self._due_ns = next(self._due_times_ns, _NEVER_NS)
         if self._held:
             meter.dropped += len(self._held)
             self._held = None
-
-    def finish(self) -> None:
-        """Send what is due by now, if that is possible; then as `stop`."""
-        self.resume()
-        self.stop()
 
     def resume(self) -> None:
         """Send what is due, and come back for the next."""
