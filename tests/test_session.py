@@ -256,7 +256,9 @@ def in_short(session: PubSubSession, frame: bytes, now_ns: int) -> object:
     if (done := session.acknowledged(frame)) is not None:
         key, pending = done
         sample = Sample(pending.metric, now_ns - pending.due_ns, None, len(frame))
-        return (Answered(key, Ack(key, success=True), sample),)
+        is_open_loop = pending.metric is SEND_TO_GROUP and pending.owner is None
+        service_ns = now_ns - pending.sent_ns if is_open_loop else None
+        return (Answered(key, Ack(key, success=True), sample, service_ns=service_ns),)
     if (sent_ns := session.delivered_ns(frame)) is not None:
         return (Sample(DELIVERY, max(0, now_ns - sent_ns), size_bytes=len(frame)),)
     return at_length(session, frame, now_ns)
