@@ -18,6 +18,8 @@ from wpsload import frames
 from wpsload.clock import CLOCK, clock_ns
 from wpsload.familiar import Familiar
 from wpsload.histogram import Histogram
+from wpsload.ledger import Stream
+from wpsload.payload import Stamp, stamp
 from wpsload.poller import EpollPoller
 from wpsload.publication import Stamped
 from wpsload.session import PubSubSession
@@ -52,21 +54,22 @@ def _open_session() -> PubSubSession:
 
 def _publish_and_acknowledge() -> Callable[[], object]:
     session = _open_session()
+    stream = Stream(1)
     acks = iter([_ack(number) for number in range(1, 2 * _ROUNDS * _CALLS)])
 
     def step() -> None:
-        session.publish(0, 0)
+        session.publish(0, 0, stream)
         session.acknowledged(next(acks))
 
     return step
 
 
 def _deliver() -> Callable[[], object]:
-    data = f"wps1:{CLOCK}:{clock_ns():016x}:".ljust(_BYTES, "x")
+    data = stamp(Stamp(CLOCK, clock_ns(), 1, 1), size_bytes=_BYTES)
     payload = encode_response(GroupMessage("room-17", data, "text", "load-170"))
     familiar = Familiar(CLOCK)
     stamp_at = familiar.learn(payload, data)
-    return lambda: familiar.sent_ns(payload, stamp_at)
+    return lambda: familiar.stamp(payload, stamp_at)
 
 
 def _read_frames(count: int) -> Callable[[], object]:

@@ -6,6 +6,7 @@
 JSON.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from wpsload.connection import Connection
 from wpsload.dialing import Address
 from wpsload.engine import Engine
 from wpsload.familiar import Familiar
+from wpsload.ledger import Ledger
 from wpsload.link import Limits
 from wpsload.meter import Meter
 from wpsload.metrics import Sample
@@ -67,6 +69,7 @@ def main() -> None:
                 address=lambda: Address(url, {}),
                 may_wait=False,
                 observer=counter,
+                ledger=Ledger(itertools.count().__next__),
                 meter=meter,
                 limits=Limits(),
                 engine=engine,

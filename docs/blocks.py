@@ -16,6 +16,7 @@ def option_table() -> str:
     lines = ["| option | variable | default | meaning |", "| --- | --- | --- | --- |"]
     for option in OPTIONS:
         default = "off" if option.default is False else f"`{option.default}`"
+        default = "none" if option.default == "" else default
         choices = (
             f" One of {', '.join(map('`{}`'.format, option.choices))}." if option.choices else ""
         )

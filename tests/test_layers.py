@@ -18,7 +18,8 @@ LAYERS = {
     1: {
         *("names", "secret", "signing", "frames", "subprotocol", "session", "client_url", "tokens"),
         *("payload", "histogram", "meter", "recorder", "summary"),
-        *("agenda", "clock_offset", "familiar", "opening", "publication", "turn"),
+        *("agenda", "arrivals", "clock_offset", "familiar", "ledger", "opening", "publication"),
+        *("receipts", "turn"),
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {

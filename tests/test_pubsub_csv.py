@@ -56,7 +56,7 @@ def files(tmp_path: Path) -> Iterator[PubsubCsv]:
 def test_columns_are_unique_and_cover_every_timed_metric() -> None:
     """A new metric gets its columns; only a lost connection has no latency."""
     assert len(set(COLUMNS)) == len(COLUMNS)
-    assert len(COLUMNS) == 10 + 5 * (len(METRICS) - 1)
+    assert len(COLUMNS) == 14 + 5 * (len(METRICS) - 1)
     assert not any(name.startswith(CONNECTION_LOST.name) for name in COLUMNS)
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wpsload.histogram import Histogram
 from wpsload.metrics import (
     CONNECT,
     CONNECT_PHASES,
@@ -14,6 +15,7 @@ from wpsload.metrics import (
     JOIN_GROUP,
     METRICS,
     SEND_TO_GROUP,
+    SEND_TO_GROUP_SERVICE,
     Metric,
     Sample,
 )
@@ -58,6 +60,8 @@ def test_whole_summary() -> None:
         "DELIVERY group                1      0    -    -    -     -  12.3",
         "- fewer than 10 samples lie beyond this percentile",
         "",
+        "closed loop: a sender waits for an answer before it sends again",
+        "",
         "throughput   total per second",
         "connected       40        4.0",
         "requests    10 000    1 000.0",
@@ -71,6 +75,35 @@ def test_whole_summary() -> None:
         "1  Timeout (sendToGroup)",
         "1  closed 1006 (connection.lost)",
     ]
+
+
+def test_an_open_loop_says_what_became_of_its_load() -> None:
+    """Offered is sent and dropped; what followed an answer besides is told apart."""
+    recorder = Recorder()
+    for second in range(10):
+        for name, amount in (
+            ("due", 10_000),
+            ("achieved", 9_000),
+            ("late", 12),
+            ("dropped", 1_000),
+        ):
+            recorder.count(name, amount, second)
+    latency = Histogram()
+    latency.record_all([MS] * 90_000)
+    recorder.add_latencies(SEND_TO_GROUP, latency, 0)
+    recorder.add_latencies(SEND_TO_GROUP_SERVICE, latency, 0)
+    lines = lines_of(recorder)
+    start = lines.index("open loop   total per second")
+    assert lines[start + 1 : start + 6] == [
+        "offered   100 000   10 000.0",
+        "sent       90 000    9 000.0",
+        "sent late     120       12.0",
+        "dropped    10 000    1 000.0",
+        "",
+    ]
+    assert line(recorder, "SERVICE").split()[2:4] == ["90", "000"]
+    recorder.add(Sample(SEND_TO_GROUP, MS), 0)
+    assert "closed loop besides: 1 that waited for an answer" in lines_of(recorder)
 
 
 def test_nothing_measured_is_said() -> None:

@@ -23,6 +23,7 @@ __all__ = ["LeasedNumbers", "Master", "Worker", "longest_drain_s"]
 _log = logging.getLogger(__name__)
 
 _REPORT = "wpsload"
+_LEDGER = "wpsload.ledger"
 _TARGET = "wpsload.target"
 _TAKE = "wpsload.take"
 _GIVEN = "wpsload.given"
@@ -80,6 +81,7 @@ class Worker:
 
     def _report(self, data: dict[str, Any], **_: Any) -> None:
         data[_REPORT] = self._run.recorder.drain()
+        data[_LEDGER] = self._run.ledger.drain()
         data[_TARGET] = self._target
 
     def _drain_for_master(self, **_: Any) -> None:
@@ -158,6 +160,8 @@ class Master:
     def _merge(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
         if (delta := data.pop(_REPORT, None)) is not None:
             self._open[client_id] += self._run.recorder.merge(delta)
+        if (ledger := data.pop(_LEDGER, None)) is not None:
+            self._run.ledger.merge(ledger)
         if (target := data.pop(_TARGET, None)) is not None:
             self._targets.add(target)
             if len(self._targets) > 1:

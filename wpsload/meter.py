@@ -42,17 +42,35 @@ class Taken:
     sent_bytes: int
     received_bytes: int
     batches: tuple[Batch, ...]
+    due: int = 0
+    achieved: int = 0
+    late: int = 0
+    dropped: int = 0
 
 
 class Meter:
-    """Counts messages and payload bytes written, payload bytes received, and keeps latencies."""
+    """Counts messages and payload bytes written, payload bytes received, and keeps latencies.
 
-    __slots__ = ("_series", "received_bytes", "sent", "sent_bytes")
+    Of open loops it counts the arrivals that were `due`, and what became of them: `achieved` is
+    written, `late` written too late and part of that, `dropped` never written.
+    """
+
+    __slots__ = (
+        "_series",
+        "achieved",
+        "dropped",
+        "due",
+        "late",
+        "received_bytes",
+        "sent",
+        "sent_bytes",
+    )
 
     def __init__(self) -> None:
         self.sent = 0
         self.sent_bytes = 0
         self.received_bytes = 0
+        self.due = self.achieved = self.late = self.dropped = 0
         self._series: dict[Metric, Series] = {}
 
     def series(self, metric: Metric) -> Series:
@@ -69,6 +87,16 @@ class Meter:
             if series.latencies_ns:
                 batches.append(Batch(metric, series.latencies_ns, series.sizes_bytes))
                 series.latencies_ns, series.sizes_bytes = [], []
-        taken = Taken(self.sent, self.sent_bytes, self.received_bytes, tuple(batches))
+        taken = Taken(
+            self.sent,
+            self.sent_bytes,
+            self.received_bytes,
+            tuple(batches),
+            due=self.due,
+            achieved=self.achieved,
+            late=self.late,
+            dropped=self.dropped,
+        )
         self.sent = self.sent_bytes = self.received_bytes = 0
+        self.due = self.achieved = self.late = self.dropped = 0
         return taken

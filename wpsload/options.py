@@ -5,12 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from wpsload.arrivals import Plan, every, parse_plan
 from wpsload.engine import ENGINE_NAMES, EngineName
 from wpsload.errors import ConfigError
 from wpsload.link import Limits
 from wpsload.payload import check_size
 from wpsload.subprotocol import MAX_MESSAGE_BYTES, DataType
-from wpsload.units import parse_duration_s
+from wpsload.units import nanoseconds, parse_duration_s
 
 __all__ = ["OPTIONS", "Option", "Settings", "add_options"]
 
@@ -28,8 +29,9 @@ def _count(text: str) -> int:
     return value
 
 
-def _duration(text: str) -> str:
-    parse_duration_s(text)
+def _interval(text: str) -> str:
+    if interval_ns := nanoseconds(parse_duration_s(text)):
+        every(interval_ns)
     return text
 
 
@@ -47,6 +49,13 @@ def _lifetime(text: str) -> str:
 
 def _payload_bytes(text: str) -> int:
     return check_size(_count(text))
+
+
+def _check_room(payload_bytes: int, *, is_numbered: bool) -> None:
+    try:
+        check_size(payload_bytes, is_numbered=is_numbered)
+    except ConfigError as error:
+        raise ConfigError(f"--wps-payload-bytes: {error.message}", hint=error.hint) from None
 
 
 def _check_message_size(payload_bytes: int, data_type: str) -> None:
@@ -109,15 +118,41 @@ class Option:
             raise ConfigError(f"{self.flag}: {error.message}", hint=error.hint) from None
 
 
+def _plan(text: str) -> str:
+    if text.strip():
+        parse_plan(text)
+    return text
+
+
 OPTIONS: tuple[Option, ...] = (
     Option("group-size", 10, "Members of each group.", _count),
     Option("payload-bytes", 2048, "Size of each message, its time stamp included.", _payload_bytes),
-    Option("interval", "1s", "Time between the messages of one user; 0 for no pause.", _duration),
+    Option(
+        "interval",
+        "1s",
+        "Time between the messages of one user; 0 for a closed loop without a pause.",
+        _interval,
+    ),
+    Option(
+        "plan",
+        "",
+        "Load of each sender instead of one interval, such as "
+        "'constant 1/s for 1m then spike 10/s for 10s then constant 1/s'.",
+        _plan,
+    ),
+    Option(
+        "most-late",
+        "10s",
+        "A message of a plan or interval that cannot be sent so long after it was due is dropped.",
+        _positive_duration,
+    ),
+    Option("seed", "", "Any word: runs with the same one have messages due at the same times."),
     Option("data-type", "text", "Data type of the messages.", choices=("text", "json", "binary")),
     Option("no-echo", False, "Keep a sender's messages from the sender itself."),
     Option("connect-timeout", "10s", "Longest wait while connecting.", _positive_duration),
     Option("ack-timeout", "30s", "Longest wait for an ack or an echo.", _positive_duration),
     Option("drain", "5s", "Longest wait at the end for answers that are due.", _positive_duration),
+    Option("no-ledger", False, "Send messages without a number, and do not look for missing ones."),
     Option(
         "token-in",
         "query",
@@ -135,19 +170,39 @@ OPTIONS: tuple[Option, ...] = (
 )
 
 
+def _chosen_plan(plan: str, interval: str) -> Plan | None:
+    if plan.strip():
+        return parse_plan(plan)
+    interval_ns = nanoseconds(parse_duration_s(interval))
+    return every(interval_ns) if interval_ns else None
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options of one test, checked; durations in seconds."""
+    """The options of one test, checked; durations in seconds.
+
+    `plan` is that of `--wps-plan`, otherwise of `--wps-interval`; None for the closed loop.
+    """
 
     group_size: int
     payload_bytes: int
     interval_s: float
+    plan: Plan | None
+    seed: str
     data_type: DataType
     is_no_echo: bool
+    has_ledger: bool
     limits: Limits
     is_token_in_header: bool
     token_ttl_s: float
     engine: EngineName
+
+    @property
+    def load(self) -> str:
+        """What each sender does that follows the options, in words."""
+        if self.plan is None:
+            return "closed loop: the next message follows the answer to the one before"
+        return f"open loop: {self.plan.text}"
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> "Settings":
@@ -161,16 +216,21 @@ class Settings:
             for option in OPTIONS
         }
         _check_message_size(read["payload-bytes"], read["data-type"])
+        _check_room(read["payload-bytes"], is_numbered=not read["no-ledger"])
         return cls(
             group_size=read["group-size"],
             payload_bytes=read["payload-bytes"],
             interval_s=parse_duration_s(read["interval"]),
+            plan=_chosen_plan(read["plan"], read["interval"]),
+            seed=str(read["seed"]),
             data_type=read["data-type"],
             is_no_echo=bool(read["no-echo"]),
+            has_ledger=not read["no-ledger"],
             limits=Limits(
                 connect_timeout_s=parse_duration_s(read["connect-timeout"]),
                 ack_timeout_s=parse_duration_s(read["ack-timeout"]),
                 drain_s=parse_duration_s(read["drain"]),
+                most_late_s=parse_duration_s(read["most-late"]),
             ),
             is_token_in_header=read["token-in"] == "header",
             token_ttl_s=parse_duration_s(read["token-ttl"]),

@@ -87,6 +87,11 @@ class Preparation:
         chosen = self.decide_target()
         if not options.worker:
             _announce(chosen)
+            if subprotocols and not any(subprotocols) and str(options.wps_plan).strip():
+                raise ConfigError(
+                    "--wps-plan: nobody in this scenario publishes",
+                    hint="use a PubSubUser, or --wps-interval for tasks",
+                )
             self.check_users(options.num_users or 1, run_time_s=options.run_time)
             if subprotocols:
                 preflight.probe(chosen, settings, subprotocol=subprotocols[0])

@@ -43,6 +43,10 @@ COLUMNS: tuple[str, ...] = (
     "users",
     "connections_open",
     "connects_per_s",
+    "offered_per_s",
+    "achieved_per_s",
+    "late_per_s",
+    "dropped_per_s",
     "sent_per_s",
     "acked_per_s",
     "delivered_per_s",
@@ -54,7 +58,8 @@ COLUMNS: tuple[str, ...] = (
 """The header of both files.
 
 `time_utc` is the second, or the first one of the run. `users` are those of Locust;
-`connections_open` holds at the end of the second. In the row for the run both are means.
+`connections_open` holds at the end of the second. In the row for the run both are means. What is
+offered fell due by the plan of an open loop; it is achieved, late or not, or dropped.
 """
 
 _DELAY_S = 5.0  # workers report every 3 s, and a report takes its time
@@ -237,6 +242,10 @@ def _naming(path: Path) -> Iterator[None]:
 def _counts(recorded: Recorded) -> tuple[int, ...]:
     return (
         recorded.connects,
+        recorded.due,
+        recorded.achieved,
+        recorded.late,
+        recorded.dropped,
         recorded.sent,
         recorded.acked,
         recorded.delivered,

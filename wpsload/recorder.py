@@ -22,9 +22,13 @@ from wpsload.metrics import CONNECT, DELIVERY, METRICS, Metric, Sample
 
 __all__ = ["COUNTS", "Measured", "Recorded", "Recorder", "Second", "Totals"]
 
-COUNTS = ("sent", "sent_bytes", "received_bytes", "opened", "closed")
+COUNTS = (
+    *("sent", "sent_bytes", "received_bytes", "opened", "closed"),
+    *("due", "achieved", "late", "dropped"),
+)
 """What is counted without being timed: messages and payload bytes written, payload bytes received,
-connections that opened and closed."""
+connections that opened and closed; of open loops the arrivals that were due, those of them that
+were written, written late, and never written. In the end `due` is `achieved` and `dropped`."""
 
 _MAX_GAP_S = 3600
 """A longer time without data is not filled with empty seconds: it comes from a worker whose clock
@@ -46,19 +50,24 @@ class Measured:
     """The samples of one metric.
 
     `latency` holds the successes that have one; `successes` is the number of all. `failures` maps
-    each text to its count. `unanswered` is how many of the failures got no answer at all.
+    each text to its count, `unanswered` those of them that got no answer at all.
     """
 
     metric: Metric
     latency: Histogram
     successes: int
     failures: Mapping[str, int]
-    unanswered: int
+    unanswered: Mapping[str, int]
 
     @property
     def failure_count(self) -> int:
         """Failures of every text."""
         return sum(self.failures.values())
+
+    @property
+    def unanswered_count(self) -> int:
+        """Failures without an answer, of every text."""
+        return sum(self.unanswered.values())
 
     @property
     def count(self) -> int:
@@ -70,6 +79,7 @@ class Measured:
 class Recorded:
     """What a second and a whole run have in common.
 
+    `due`, `achieved`, `late` and `dropped` are those of open loops, see `COUNTS`.
     `connects` are connections that became ready, `sent` messages written, `acked` requests that
     the service answered by an ack, be it good or bad; `delivered` counts a message once for every
     member that received it. Bytes are those of WebSocket payloads. `failures` are the failed
@@ -77,6 +87,10 @@ class Recorded:
     """
 
     connects: int
+    due: int
+    achieved: int
+    late: int
+    dropped: int
     sent: int
     acked: int
     delivered: int
@@ -118,15 +132,15 @@ class _MetricTally:
         self.metric = metric
         self.latency = Histogram()
         self.untimed = 0
-        self.unanswered = 0
+        self.unanswered: dict[str, int] = {}
         self.failures: dict[str, int] = {}
 
     def include(self, other: "_MetricTally") -> None:
         self.latency.include(other.latency)
         self.untimed += other.untimed
-        self.unanswered += other.unanswered
-        for text, count in other.failures.items():
-            self.failures[text] = self.failures.get(text, 0) + count
+        for ours, theirs in ((self.failures, other.failures), (self.unanswered, other.unanswered)):
+            for text, count in theirs.items():
+                ours[text] = ours.get(text, 0) + count
 
     def measured(self) -> Measured:
         latency = Histogram()
@@ -136,7 +150,7 @@ class _MetricTally:
             latency=latency,
             successes=latency.count + self.untimed,
             failures=dict(self.failures),
-            unanswered=self.unanswered,
+            unanswered=dict(self.unanswered),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,7 +170,7 @@ class _MetricTally:
         tally = cls(_REGISTERED.get(_key(sent), sent))
         tally.latency = Histogram.from_dict(data["latency"])
         tally.untimed = data["untimed"]
-        tally.unanswered = data["unanswered"]
+        tally.unanswered = dict(data["unanswered"])
         tally.failures = dict(data["failures"])
         return tally
 
@@ -181,7 +195,8 @@ class _Tally:
         tally = self.metric(sample.metric)
         if sample.failure is not None:
             tally.failures[sample.failure] = tally.failures.get(sample.failure, 0) + 1
-            tally.unanswered += not sample.is_answered
+            if not sample.is_answered:
+                tally.unanswered[sample.failure] = tally.unanswered.get(sample.failure, 0) + 1
         elif sample.latency_ns is None:
             tally.untimed += 1
         else:
@@ -205,9 +220,9 @@ class _Tally:
         metrics = {one.metric: one for one in measured}
         return {
             "connects": metrics[CONNECT].successes if CONNECT in metrics else 0,
-            "sent": self.counts["sent"],
+            **{name: self.counts[name] for name in ("due", "achieved", "late", "dropped", "sent")},
             "acked": sum(
-                one.count - one.unanswered for one in measured if one.metric.type == "ACK"
+                one.count - one.unanswered_count for one in measured if one.metric.type == "ACK"
             ),
             "delivered": metrics[DELIVERY].successes if DELIVERY in metrics else 0,
             "sent_bytes": self.counts["sent_bytes"],

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from wpsload.histogram import QUANTILES
+from wpsload.metrics import ECHO, EVENT, SEND_TO_GROUP
 from wpsload.recorder import Measured, Totals
 from wpsload.units import ms, seconds
 
@@ -27,7 +28,12 @@ def summary_lines(totals: Totals) -> list[str]:
     if not totals.duration_s:
         return ["nothing was measured"]
     lines: list[str] = []
-    for section in (_latency_lines(totals), _throughput_lines(totals), _failure_lines(totals)):
+    for section in (
+        _latency_lines(totals),
+        _load_lines(totals),
+        _throughput_lines(totals),
+        _failure_lines(totals),
+    ):
         lines += [*([""] if lines and section else []), *section]
     return lines
 
@@ -51,11 +57,38 @@ def _latency_cells(measured: Measured) -> tuple[str, ...]:
     figures_ns = [latency.supported_quantile(q) for q in QUANTILES.values()]
     return (
         _cut(measured.metric.type, _TYPE_WIDTH),
-        _cut(measured.metric.name, _NAME_WIDTH),
+        _cut(measured.metric.name.removesuffix(".service"), _NAME_WIDTH),
         _short(measured.count),
         _short(measured.failure_count),
         *(_duration(figure_ns) for figure_ns in (*figures_ns, latency.max_ns)),
     )
+
+
+def _load_lines(totals: Totals) -> list[str]:
+    """What an open loop offered and what became of it; or that there was none."""
+    answered = sum(
+        totals.metrics[metric].count
+        for metric in (SEND_TO_GROUP, EVENT, ECHO)
+        if metric in totals.metrics
+    )
+    following = answered - totals.achieved
+    if not totals.due:
+        is_load = following > 0
+        return (
+            ["closed loop: a sender waits for an answer before it sends again"] if is_load else []
+        )
+    rows = [("open loop", "total", "per second")]
+    for name, count in (
+        ("offered", totals.due),
+        ("sent", totals.achieved),
+        ("sent late", totals.late),
+        ("dropped", totals.dropped),
+    ):
+        rows.append((name, _grouped(count), _grouped(count / totals.duration_s, digits=1)))
+    lines = _aligned(rows, left=1)
+    if following > 0:
+        lines.append(f"closed loop besides: {_grouped(following)} that waited for an answer")
+    return lines
 
 
 def _throughput_lines(totals: Totals) -> list[str]:
