@@ -181,7 +181,8 @@ class StandIn:
             return self._refuse(400, error.message)
         if admission.is_simple:
             self._explain_unspoken(request)
-        await websocket.prepare(request)
+        with contextlib.suppress(ConnectionResetError):  # the client is gone already
+            await websocket.prepare(request)
         if isinstance(request.transport, asyncio.Transport):  # None if the client is gone already
             await self._serve_client(request.transport, self._hub(hub), admission)
         return websocket
