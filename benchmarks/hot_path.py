@@ -109,7 +109,7 @@ class Unread:
 def _poll() -> Callable[[], object]:
     """One look at 200 sockets of which half are ready, for as many of them as are taken at once."""
     hub = gevent.get_hub()
-    poller = EpollPoller(hub, Turn(hub))
+    poller = EpollPoller(hub, Turn(hub, clock_ns))
     pairs = [socket.socketpair() for _ in range(200)]
     for number, (near, far) in enumerate(pairs):
         poller.add(near.fileno(), Unread())

@@ -17,13 +17,13 @@ LAYERS = {
     0: {"errors", "units", "metrics"},
     1: {
         *("names", "secret", "signing", "frames", "subprotocol", "session", "client_url", "tokens"),
-        *("payload", "histogram", "meter", "recorder", "summary"),
+        *("payload", "histogram", "meter", "recorder", "summary", "verdict"),
         *("agenda", "familiar", "opening", "publication", "turn"),
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {
         *("poller", "alarm", "engine", "stream", "link", "wire", "websocket_client"),
-        *("publishing", "connection"),
+        *("publishing", "connection", "selfcheck"),
         *("clock", "dialing", "target", "options", "pubsub_csv"),
         *("open_files", "preflight", "preparation", "terminal"),
         *("arguments", "embedded", "interrupt", "negotiate"),
@@ -43,6 +43,7 @@ LAYERS = {
         "locust_stats",
         "web_guard",
         "distributed",
+        "judging",
         "parking",
         "plugin",
         "users",

@@ -32,7 +32,9 @@ class Source(Protocol):
 
 
 class Poller(Protocol):
-    """Calls back when sockets are ready, in a turn."""
+    """Calls back when sockets are ready, in a turn. Its length is how many it watches."""
+
+    def __len__(self) -> int: ...
 
     def add(self, fd: int, source: Source) -> None:
         """Watch `fd` for reading."""
@@ -68,6 +70,9 @@ class EpollPoller:
         self._sources: dict[int, Source] = {}
         self._watcher = hub.loop.io(self._epoll.fileno(), _READ)
         self._watcher.start(self._handle)
+
+    def __len__(self) -> int:
+        return len(self._sources)
 
     def add(self, fd: int, source: Source) -> None:
         """Watch `fd` for reading."""
@@ -113,6 +118,9 @@ class WatcherPoller:
         self._loop = hub.loop
         self._turn = turn
         self._watchers: dict[int, tuple[Any, Source]] = {}
+
+    def __len__(self) -> int:
+        return len(self._watchers)
 
     def add(self, fd: int, source: Source) -> None:
         """Watch `fd` for reading."""

@@ -68,7 +68,7 @@ class Publishing(ABC):
 class OpenLoop(Publishing):
     """A message each `every_ns` nanoseconds, the first one at once."""
 
-    __slots__ = ("_due_ns", "_entry", "_every_ns")
+    __slots__ = ("_due_ns", "_entry", "_every_ns", "_free_ns", "_is_held")
 
     def __init__(
         self, publisher: Publisher, publication: Publication, engine: Engine, *, every_ns: int
@@ -77,6 +77,8 @@ class OpenLoop(Publishing):
         self._every_ns = every_ns
         self._due_ns = engine.clock_ns()
         self._entry: Entry | None = None
+        self._is_held = True  # by the connection; what that makes late is not our own doing
+        self._free_ns = 0  # since when it is not
 
     def stop(self) -> None:
         """Send no more. What was sent may still be answered."""
@@ -91,21 +93,30 @@ class OpenLoop(Publishing):
             self._entry = None
         if self.is_stopped:
             return
+        now_ns = self._engine.clock_ns()
+        if self._is_held:
+            self._is_held, self._free_ns = False, now_ns
         try:
-            if self._send_due(self._engine.clock_ns()):
+            if self._send_due(now_ns):
                 self._entry = self._engine.at(self._due_ns, self.resume)
         except Exception as error:
             self._fail(error)
         self._publisher.flush()
+        turn = self._engine.turn
+        if not turn.is_under_way and turn.due_ns:
+            turn.written()
 
     def _send_due(self, now_ns: int) -> bool:
         """Send what is due by `now_ns`; False if there is nothing to come back for."""
         publish_next = self._publisher.publish_next
+        about_to_write = self._engine.turn.due_ns.append
         for _ in range(_MOST_AT_ONCE):
             if self._due_ns > now_ns:
                 break
             if not publish_next(self._publication, self._due_ns, now_ns):
+                self._is_held = True
                 return False
+            about_to_write(self._due_ns if self._due_ns > self._free_ns else self._free_ns)
             self._due_ns += self._every_ns
             if self.is_stopped:  # by the data's own function
                 return False

@@ -104,6 +104,7 @@ class Wire:
             dialed.transport.close()
             return
         self._stream = dialed.transport
+        self._engine.sample(dialed.transport)
         self._engine.poller.add(dialed.transport.fileno(), self)
         self._owner.upgraded(dialed)
         if dialed.rest and not self._is_over:
@@ -199,7 +200,9 @@ class Wire:
             self._is_broken = True
             return
         if not is_gone:
-            self.is_writable = stream.unsent_bytes < UNSENT_LIMIT_BYTES
+            if self.is_writable and stream.unsent_bytes >= UNSENT_LIMIT_BYTES:
+                self.is_writable = False
+                self._engine.buffers_full += 1
             if self._stalled is None:
                 self._engine.poller.want_write(stream.fileno(), True)
                 self._watch()
