@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 _REPORT = "wpsload.selfcheck"
 _ALONE = "this process"
+_TAB = "wpsload-verdict"
 _SETTLE_S = (
     1.0  # after the last user was spawned, until its connection is open and its group joined
 )
@@ -106,7 +107,8 @@ class Judging:
         changed = self._judge.add(name, measured, is_steady=is_steady)
         if changed is not None:
             why = "; ".join(f"{one.text}: {one.hint}" for one in changed.reasons) or changed.figures
-            _log.log(
+            gevent.spawn(  # in the event loop nothing may wait, and whoever logs might
+                _log.log,
                 _LOG_LEVELS.get(changed.level, logging.ERROR),
                 "generator %s (%s): %s",
                 *(changed.level.name, name, why),
@@ -130,11 +132,11 @@ def _show(web_ui: Any, judging: Judging) -> None:
     """A tab of Locust's page, by the means that it has for that, and a route."""
     arguments = web_ui.template_args
     for key, value in (
-        ("extended_tabs", {"title": "Generator", "key": "wpsload-verdict"}),
+        ("extended_tabs", {"title": "Generator", "key": _TAB}),
         (
             "extended_tables",
             {
-                "key": "wpsload-verdict",
+                "key": _TAB,
                 "structure": [
                     {"key": "process", "title": "Process"},
                     {"key": "level", "title": "Now"},
@@ -157,9 +159,11 @@ def _show(web_ui: Any, judging: Judging) -> None:
 
     def add_rows(response: Response) -> Response:
         if request.path.endswith("/stats/requests") and response.is_json:
-            extra = {"key": "wpsload-verdict", "data": _rows(judging)}
+            extra = {"key": _TAB, "data": _rows(judging)}
             data = response.get_json()
-            data["extended_stats"] = [*data.get("extended_stats", []), extra]
+            # Locust answers with the same response for two seconds: ours is replaced, not added.
+            others = [one for one in data.get("extended_stats", []) if one["key"] != _TAB]
+            data["extended_stats"] = [*others, extra]
             response.set_data(json.dumps(data))
         return response
 

@@ -15,8 +15,17 @@ from typing import Any, Self
 from wpsload.histogram import Histogram, merge
 from wpsload.units import NS_PER_MS, NS_PER_S, ms, seconds
 
-__all__ = ["Course", "Fill", "Judge", "Level", "Reason", "SelfMeasurement", "Verdict", "judge"]
-__all__ += ["verdict_lines"]
+__all__ = [
+    "Course",
+    "Fill",
+    "Judge",
+    "Level",
+    "Reason",
+    "SelfMeasurement",
+    "Verdict",
+    "judge",
+    "verdict_lines",
+]
 
 LATE_SUSPECT_NS = 1 * NS_PER_MS
 """A p99 of send slip or receive lag beyond this is visible in latencies of a few milliseconds."""
@@ -371,7 +380,7 @@ class Course:
         """One more measurement; True if the level has changed."""
         self._last.append(measured)
         span_ns = sum(one.wall_ns for one in self._last)
-        while span_ns - self._last[0].wall_ns >= self._SPAN_NS:
+        while len(self._last) > 1 and span_ns - self._last[0].wall_ns >= self._SPAN_NS:
             span_ns -= self._last.popleft().wall_ns
         merged = SelfMeasurement()
         for one in self._last:
