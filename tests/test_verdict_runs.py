@@ -1,0 +1,109 @@
+"""Whole runs: a starved generator says so and fails, one with time to spare does not."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from locusting import Finished, run_locust
+from serving import StandIn
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="pins processes to a core, as Linux can"
+)
+
+OWN_LOAD = ("of a core", "were never sent")
+"""Reasons that only the generator's own load can be to blame for."""
+
+
+@contextmanager
+def on_one_core(*, is_shared: bool) -> Iterator[None]:
+    """What is started meanwhile runs on the last core alone, beside a busy neighbour if shared."""
+    before = os.sched_getaffinity(0)
+    core = max(before)
+    os.sched_setaffinity(0, {core})
+    neighbours = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(3 if is_shared else 0)
+    ]
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+        for neighbour in neighbours:
+            neighbour.kill()
+            neighbour.wait()
+
+
+def run(stand_in: StandIn, folder: Path, *arguments: str, mode: str = "fail") -> Finished:
+    """A short run of the main scenario."""
+    return run_locust(
+        "pubsub.py",
+        *("--run-time", "7s", "--spawn-rate", "500", "--wps-group-size", "1"),
+        *("--wps-payload-bytes", "200", *arguments),
+        folder=folder,
+        environ={"WPS_CONNECTION_STRING": stand_in.connection_string, "WPS_VERDICT": mode},
+    )
+
+
+def latencies(finished: Finished) -> list[str]:
+    """The figures of the row of `sendToGroup`, without counts."""
+    [row] = [line for line in finished.said.splitlines() if line.startswith("ACK      sendToGroup")]
+    return row.split()[-5:]
+
+
+def test_ten_times_too_much_is_invalid(stand_in: StandIn, tmp_path: Path) -> None:
+    """It says why, marks each latency, and ends with a code of its own."""
+    with on_one_core(is_shared=False):
+        finished = run(stand_in, tmp_path, "--users", "500", "--wps-interval", "2ms")
+    assert finished.code == 4, finished.said
+    assert "INVALID: " in finished.said
+    assert "of a core" in finished.said
+    assert "start a second worker" in finished.said
+    assert all(figure.startswith("~") or figure == "-" for figure in latencies(finished))
+
+
+def test_busy_neighbours_are_found_out(stand_in: StandIn, tmp_path: Path) -> None:
+    """The generator would have time enough, were it alone on its core."""
+    with on_one_core(is_shared=True):
+        finished = run(stand_in, tmp_path, "--users", "200", "--wps-interval", "20ms")
+    assert finished.code == 4, finished.said
+    assert "of the time for its core" in finished.said
+    assert latencies(finished)[-1].startswith("~")
+
+
+def test_light_load_is_not_to_blame(stand_in: StandIn, tmp_path: Path) -> None:
+    """Whatever else goes on here, this generator is not busy; and if it kept up, it passes."""
+    finished = run(stand_in, tmp_path, "--users", "5", "--wps-interval", "100ms")
+    assert not any(reason in finished.said for reason in OWN_LOAD), finished.said
+    if "INVALID" not in finished.said:
+        assert finished.code == 0, finished.said
+        assert "~" not in "".join(latencies(finished))
+
+
+def test_warning_leaves_the_exit_code_alone(stand_in: StandIn, tmp_path: Path) -> None:
+    """A closed loop takes the whole core, and is told how to read its figures."""
+    with on_one_core(is_shared=False):
+        finished = run(stand_in, tmp_path, "--users", "50", "--wps-interval", "0", mode="warn")
+    assert finished.code == 0, finished.said
+    assert "lower bound" in " ".join(finished.said.split())
+
+
+def test_nobody_looks_if_told_so(stand_in: StandIn, tmp_path: Path) -> None:
+    """Then nothing is said about it."""
+    finished = run(stand_in, tmp_path, "--users", "1", mode="off")
+    assert finished.code == 0, finished.said
+    assert not any(word in finished.said for word in ("VALID", "SUSPECT", "send slip"))
+
+
+def test_each_worker_is_judged(stand_in: StandIn, tmp_path: Path) -> None:
+    """Those that are too busy are named."""
+    with on_one_core(is_shared=False):
+        finished = run(
+            stand_in, tmp_path, "--users", "400", "--wps-interval", "2ms", "--processes", "2"
+        )
+    assert finished.code == 4, finished.said
+    assert "- worker 0 (" in finished.said or "- worker 1 (" in finished.said
