@@ -19,6 +19,7 @@ from wpsload.metrics import (
 )
 from wpsload.recorder import COUNTS, Recorder
 from wpsload.summary import summary_lines
+from wpsload.verdict import SelfMeasurement, judge
 
 MS = 1_000_000
 
@@ -71,6 +72,24 @@ def test_whole_summary() -> None:
         "1  Timeout (sendToGroup)",
         "1  closed 1006 (connection.lost)",
     ]
+
+
+def test_an_invalid_run_has_no_bare_latency() -> None:
+    """Every figure has its mark, none of the counts has, and the verdict comes first."""
+    recorder = Recorder()
+    for number in range(100):
+        recorder.add(Sample(SEND_TO_GROUP, (number + 1) * MS), 0)
+    dropped = judge(SelfMeasurement(), dropped=1)
+    found = summary_lines(recorder.totals(), dropped)
+    assert found[0].startswith("INVALID: ")
+    [row] = [one for one in found if one.startswith("ACK ")]
+    kind, name, count, failed, *figures = row.split()
+    assert (kind, name, count, failed) == ("ACK", "sendToGroup", "100", "0")
+    assert [figure[0] for figure in figures] == ["~", "~", "-", "-", "~"]
+    assert any(one.startswith("~ not to be believed") for one in found)
+    suspect = summary_lines(recorder.totals(), judge(SelfMeasurement()))
+    assert suspect[0].startswith("SUSPECT: ")
+    assert "~" not in "".join(suspect)
 
 
 def test_nothing_measured_is_said() -> None:
