@@ -1,5 +1,6 @@
 """Whole runs: a starved generator says so and fails, one with time to spare does not."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from locusting import Finished, run_locust
-from serving import StandIn
+from locusting import Finished, free_port, post, read, run_locust, running_locust
+from serving import DEADLINE_S, StandIn
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="pins processes to a core, as Linux can"
@@ -107,3 +108,25 @@ def test_each_worker_is_judged(stand_in: StandIn, tmp_path: Path) -> None:
         )
     assert finished.code == 4, finished.said
     assert "- worker 0 (" in finished.said or "- worker 1 (" in finished.said
+
+
+def test_the_page_shows_it_while_it_runs(stand_in: StandIn, tmp_path: Path) -> None:
+    """As a tab, by the means that Locust has for that, and as JSON."""
+    port = free_port()
+    page = f"http://127.0.0.1:{port}"
+    environ = {"WPS_CONNECTION_STRING": stand_in.connection_string}
+    arguments = ("--web-port", str(port), "--wps-interval", "100ms")
+    with running_locust("pubsub.py", *arguments, folder=tmp_path, environ=environ) as process:
+        assert post(f"{page}/swarm", {"user_count": 2, "spawn_rate": 2})["success"]
+        while not (said := json.loads(read(f"{page}/wpsload/verdict")))["now"].get("this process"):
+            assert process.poll() is None
+        assert said["run"]["level"] in ("VALID", "SUSPECT", "INVALID")
+        tables: list[str] = []
+        while "wpsload-verdict" not in tables:  # Locust answers from a cache for two seconds
+            assert process.poll() is None
+            extended = json.loads(read(f"{page}/stats/requests")).get("extended_stats", [])
+            tables = [one["key"] for one in extended if one["data"]]
+        assert tables == ["wpsload-verdict"]
+        assert b"wpsload-verdict" in read(f"{page}/")
+        process.terminate()
+        assert process.wait(DEADLINE_S) == 0
