@@ -59,7 +59,7 @@ def latencies(finished: Finished) -> list[str]:
 def test_ten_times_too_much_is_invalid(stand_in: StandIn, tmp_path: Path) -> None:
     """It says why, marks each latency, and ends with a code of its own."""
     with on_one_core(is_shared=False):
-        finished = run(stand_in, tmp_path, "--users", "500", "--wps-interval", "2ms")
+        finished = run(stand_in, tmp_path, "--users", "100", "--wps-interval", "2ms")
     assert finished.code == 4, finished.said
     assert "INVALID: " in finished.said
     # Other tests may want the same core: then it is late for lack of that.
