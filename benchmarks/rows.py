@@ -21,10 +21,10 @@ from benchmarks.generators import (
     Work,
 )
 
-__all__ = ["CONTESTS", "QUICK", "ROWS", "Contest", "Figure", "Row", "Side"]
+__all__ = ["CONTESTS", "QUICK", "ROWS", "SHARE", "Contest", "Figure", "Row", "Side"]
 
 Counted = Literal["acks", "delivered", "opened"]
-Figure = Literal["rate", "cpu", "growth", "memory", "absolute"]
+Figure = Literal["rate", "cpu", "growth", "memory", "absolute", "slip"]
 """How a row compares:
 
 - `rate`: messages/s, ours by theirs
@@ -32,7 +32,11 @@ Figure = Literal["rate", "cpu", "growth", "memory", "absolute"]
 - `growth`: CPU of the generator per message, ours by theirs: at most the gate
 - `memory`: memory per connection, ours by theirs: at most the gate
 - `absolute`: messages/s of ours
+- `slip`: p99 from due to written, in ms, of ours: at most the gate
 """
+
+SHARE = 0.8
+"""Of what a generator can do at most: the pace at which it still has to be on time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,14 @@ class Side:
     Attributes:
         ready_s: how long it may take until all connections are there.
         slack_ratio: the share of its messages that may be missing from its own count.
+        share_of: the side whose rate in the same round decides its own pace, at `SHARE` of it.
     """
 
     generator: Generator
     work: Work
     ready_s: float = 60.0
     slack_ratio: float = 0.0
+    share_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ PLAIN, PACED, LOOP, TASK = "plain Locust", "paced", "scripted loop", "scripted @
 ARTILLERY, TSUNG, NODE, AZURE, C = "Artillery", "Tsung", "Node ws", "Azure SDK", "C client"
 MEMBER, WEBSOCKET = "wpsload", "websocket-client"
 AT_200, AT_10000 = "itself at 200", "at 10,000"
+AT_LIMIT, AT_SHARE = "at its limit", f"at {SHARE:.0%} of it"
 
 CONTESTS: Mapping[str, Contest] = {
     "closed": Contest(
@@ -167,6 +174,13 @@ CONTESTS: Mapping[str, Contest] = {
             AT_10000: Side(OurUser("Paced"), Work(connections=10_000, interval_s=1.0), ready_s=240),
         },
     ),
+    "pacing": Contest(
+        "open loop at 80 % of what the closed loop does, 200 connections, 200 B, ws",
+        {
+            AT_LIMIT: Side(OurUser("Paced"), _CLOSED),
+            AT_SHARE: Side(OurUser("Paced"), _CLOSED, share_of=AT_LIMIT),
+        },
+    ),
     "stand-in": Contest(
         "the stand-in, driven by the C client: closed loop, 200 connections, 200 B",
         {C: Side(CClient(), _CLOSED)},
@@ -197,6 +211,7 @@ ROWS = (
     Row("memory per idle connection", "idle", MEMBER, PLAIN, "memory", 0.5, 0.25),
     Row("CPU at 10,000 connections, closed loop", "many", AT_10000, AT_200, "growth", 1.5, 1.2),
     Row("CPU at 10,000, same rate", "many-paced", AT_10000, AT_200, "growth", 1.5, 1.2),
+    Row("send slip p99 at 80 % of its limit", "pacing", AT_SHARE, AT_LIMIT, "slip", 1.0, 0.5),
     Row("stand-in: acks/s", "stand-in", C, None, "absolute", 80_000, None),
     Row("stand-in: deliveries/s", "stand-in-fan-out", C, None, "absolute", 500_000, None),
 )

@@ -21,6 +21,7 @@ from wpsload.metrics import (
 )
 from wpsload.recorder import COUNTS, Recorder
 from wpsload.summary import summary_lines
+from wpsload.verdict import SelfMeasurement, judge
 
 MS = 1_000_000
 
@@ -104,6 +105,24 @@ def test_an_open_loop_says_what_became_of_its_load() -> None:
     assert line(recorder, "SERVICE").split()[2:4] == ["90", "000"]
     recorder.add(Sample(SEND_TO_GROUP, MS), 0)
     assert "closed loop besides: 1 that waited for an answer" in lines_of(recorder)
+
+
+def test_an_invalid_run_has_no_bare_latency() -> None:
+    """Every figure has its mark, none of the counts has, and the verdict comes first."""
+    recorder = Recorder()
+    for number in range(100):
+        recorder.add(Sample(SEND_TO_GROUP, (number + 1) * MS), 0)
+    dropped = judge(SelfMeasurement(), dropped=1)
+    found = summary_lines(recorder.totals(), dropped)
+    assert found[0].startswith("INVALID: ")
+    [row] = [one for one in found if one.startswith("ACK ")]
+    kind, name, count, failed, *figures = row.split()
+    assert (kind, name, count, failed) == ("ACK", "sendToGroup", "100", "0")
+    assert [figure[0] for figure in figures] == ["~", "~", "-", "-", "~"]
+    assert any(one.startswith("~ not to be believed") for one in found)
+    suspect = summary_lines(recorder.totals(), judge(SelfMeasurement()))
+    assert suspect[0].startswith("SUSPECT: ")
+    assert "~" not in "".join(suspect)
 
 
 def test_nothing_measured_is_said() -> None:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from wpsload.arrivals import Plan, every, parse_plan
 from wpsload.engine import ENGINE_NAMES, EngineName
@@ -13,8 +13,11 @@ from wpsload.payload import check_size
 from wpsload.subprotocol import MAX_MESSAGE_BYTES, DataType
 from wpsload.units import nanoseconds, parse_duration_s
 
-__all__ = ["OPTIONS", "Option", "Settings", "add_options"]
+__all__ = ["OPTIONS", "Option", "Settings", "VerdictMode", "add_options"]
 
+
+VerdictMode = Literal["fail", "warn", "off"]
+VERDICT_MODES: tuple[VerdictMode, ...] = get_args(VerdictMode)
 
 _ENVELOPE_BYTES = 2048  # the JSON around the data, with the longest group name
 
@@ -167,6 +170,13 @@ OPTIONS: tuple[Option, ...] = (
         "or websocket-client for comparison.",
         choices=ENGINE_NAMES,
     ),
+    Option(
+        "verdict",
+        "fail",
+        "What becomes of a run whose generator was too late to be believed: it fails with exit "
+        "code 4, it warns, or nobody looks.",
+        choices=VERDICT_MODES,
+    ),
 )
 
 
@@ -196,6 +206,7 @@ class Settings:
     is_token_in_header: bool
     token_ttl_s: float
     engine: EngineName
+    verdict: VerdictMode
 
     @property
     def load(self) -> str:
@@ -235,6 +246,7 @@ class Settings:
             is_token_in_header=read["token-in"] == "header",
             token_ttl_s=parse_duration_s(read["token-ttl"]),
             engine=read["engine"],
+            verdict=read["verdict"],
         )
 
 

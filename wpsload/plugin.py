@@ -31,6 +31,7 @@ from wpsload import interrupt, locust_precision, web_guard
 from wpsload.clock import unix_s
 from wpsload.distributed import Master, Worker, longest_drain_s
 from wpsload.errors import ConfigError, WpsloadError
+from wpsload.judging import Judging
 from wpsload.locust_stats import LocustStats
 from wpsload.options import Settings, add_options
 from wpsload.preparation import Preparation
@@ -45,6 +46,7 @@ __all__ = ["run_of", "will_speak"]
 _log = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
+_INVALID = 4
 
 locust_precision.install()
 
@@ -58,6 +60,7 @@ class _Process:
         self.subprotocols: list[str | None] = []
         self.has_run = False
         self.master: Master | None = None
+        self.judging: Judging | None = None
         self.doubts: list[str] = []
         self.ending: list[str] = []
         self.is_ending_on_stderr = False
@@ -129,6 +132,7 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
         Worker(environment, runner, run, _preparation.decide_target().describe())
     elif isinstance(runner, MasterRunner):
         _process.master = Master(environment, runner, run)
+    _process.judging = Judging(environment, runner, web_ui, run)
     gevent.spawn(_keep_rolling, run, LocustStats(environment))
     if _preparation.csv is not None:
         gevent.spawn(_write_seconds, _preparation.csv, run, environment)
@@ -234,11 +238,18 @@ def _finish(environment: Environment, **_: Any) -> None:
         _doubt(environment, doubt)
     if _process.has_run and not totals.metrics:
         _doubt(environment, "nothing was measured")
+    verdict = _process.judging.verdict() if _process.judging and _process.has_run else None
+    if (
+        verdict is not None
+        and verdict.is_invalid
+        and run_of(environment).settings.verdict == "fail"
+    ):
+        environment.process_exit_code = _INVALID  # outranks whatever else went wrong
     options = environment.parsed_options
     _process.is_ending_on_stderr = bool(options and options.json)  # stdout is JSON then
     _process.ending = [
         "",
-        *summary_lines(totals),
+        *summary_lines(totals, verdict),
         "",
         *(f"DOUBT: {doubt}" for doubt in _process.doubts),
         *([f"target: {_preparation.target.describe()}"] if _preparation.target else []),

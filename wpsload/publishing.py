@@ -87,7 +87,16 @@ class OpenLoop(Publishing):
     schedule has stopped, none is left over.
     """
 
-    __slots__ = ("_due_ns", "_due_times_ns", "_entry", "_held", "_meter", "_most_late_ns")
+    __slots__ = (
+        "_due_ns",
+        "_due_times_ns",
+        "_entry",
+        "_free_ns",
+        "_held",
+        "_is_held",
+        "_meter",
+        "_most_late_ns",
+    )
 
     def __init__(
         self,
@@ -106,6 +115,8 @@ class OpenLoop(Publishing):
         self._most_late_ns = most_late_ns
         self._meter = meter
         self._entry: Entry | None = None
+        self._is_held = True  # by the connection; what that makes late is not our own doing
+        self._free_ns = 0  # since when it is not
 
     def stop(self) -> None:
         """Send no more. What was sent may still be answered.
@@ -143,8 +154,11 @@ class OpenLoop(Publishing):
             self._entry = None
         if self.is_stopped:
             return
+        now_ns = self._engine.clock_ns()
+        if self._is_held:
+            self._is_held, self._free_ns = False, now_ns
         try:
-            again_ns = self._send_due(self._engine.clock_ns())
+            again_ns = self._send_due(now_ns)
             if not self.is_stopped:
                 if again_ns != _NEVER_NS:
                     self._entry = self._engine.at(again_ns, self.resume)
@@ -154,10 +168,14 @@ class OpenLoop(Publishing):
             self._meter.dropped += 1
             self._fail(error)
         self._publisher.flush()
+        turn = self._engine.turn
+        if not turn.is_under_way and turn.due_ns:
+            turn.written()
 
     def _send_due(self, now_ns: int) -> int:
         """Send what is due by `now_ns`; when to come back."""
         meter = self._meter
+        about_to_write = self._engine.turn.due_ns.append
         for _ in range(_MOST_AT_ONCE):
             if self._held:
                 due_ns = self._held.popleft()
@@ -171,12 +189,14 @@ class OpenLoop(Publishing):
                 meter.dropped += 1
                 continue
             if not self._publisher.publish_next(self._publication, due_ns, now_ns):
+                self._is_held = True
                 if self._held is None:
                     self._held = deque()
                 self._held.appendleft(due_ns)
                 self._hold_due(now_ns)
                 # It is sent once it can be; until then, what falls due is to be counted.
                 return self._due_ns if self._due_ns > now_ns else due_ns + self._most_late_ns + 1
+            about_to_write(due_ns if due_ns > self._free_ns else self._free_ns)
             meter.achieved += 1
             if late_ns > LATE_NS:
                 meter.late += 1

@@ -7,6 +7,7 @@ from wpsload.histogram import QUANTILES
 from wpsload.metrics import ECHO, EVENT, SEND_TO_GROUP
 from wpsload.recorder import Measured, Totals
 from wpsload.units import ms, seconds
+from wpsload.verdict import Verdict, verdict_lines
 
 __all__ = ["summary_lines"]
 
@@ -18,18 +19,22 @@ _LONGEST_IN_MS = 99_999
 _MILLION = 1_000_000
 _MAX_TEXTS = 10
 _NO_FIGURE = "-"
+_MARK = "~"
 
 
-def summary_lines(totals: Totals) -> list[str]:
-    """Latencies of every metric that has samples, then throughput, then the failures.
+def summary_lines(totals: Totals, verdict: Verdict | None = None) -> list[str]:
+    """The verdict if there is one, latencies of every metric that has samples, then throughput,
+    then the failures.
 
-    A percentile is shown if at least 10 samples lie beyond it, otherwise there is a dash.
+    A percentile is shown if at least 10 samples lie beyond it, otherwise there is a dash. If the
+    verdict is INVALID, every latency has a mark.
     """
     if not totals.duration_s:
         return ["nothing was measured"]
     lines: list[str] = []
     for section in (
-        _latency_lines(totals),
+        verdict_lines(verdict) if verdict is not None else [],
+        _latency_lines(totals, is_marked=verdict is not None and verdict.is_invalid),
         _load_lines(totals),
         _throughput_lines(totals),
         _failure_lines(totals),
@@ -38,9 +43,9 @@ def summary_lines(totals: Totals) -> list[str]:
     return lines
 
 
-def _latency_lines(totals: Totals) -> list[str]:
+def _latency_lines(totals: Totals, *, is_marked: bool) -> list[str]:
     rows = [
-        _latency_cells(measured)
+        _latency_cells(measured, is_marked=is_marked)
         for measured in totals.metrics.values()
         if measured.failure_count or measured.latency.max_ns != 0  # without TLS it takes no time
     ]
@@ -49,18 +54,23 @@ def _latency_lines(totals: Totals) -> list[str]:
     lines = _aligned([("latency", "in ms", "count", "failed", *QUANTILES, "max"), *rows], left=2)
     if any(_NO_FIGURE in row for row in rows):
         lines.append(f"{_NO_FIGURE} fewer than 10 samples lie beyond this percentile")
+    if is_marked:
+        lines.append(f"{_MARK} not to be believed: the generator was late itself, see above")
     return lines
 
 
-def _latency_cells(measured: Measured) -> tuple[str, ...]:
+def _latency_cells(measured: Measured, *, is_marked: bool) -> tuple[str, ...]:
     latency = measured.latency
     figures_ns = [latency.supported_quantile(q) for q in QUANTILES.values()]
+    figures = [_duration(figure_ns) for figure_ns in (*figures_ns, latency.max_ns)]
+    if is_marked:
+        figures = [one if one == _NO_FIGURE else _MARK + one for one in figures]
     return (
         _cut(measured.metric.type, _TYPE_WIDTH),
         _cut(measured.metric.name.removesuffix(".service"), _NAME_WIDTH),
         _short(measured.count),
         _short(measured.failure_count),
-        *(_duration(figure_ns) for figure_ns in (*figures_ns, latency.max_ns)),
+        *figures,
     )
 
 

@@ -28,7 +28,7 @@ KINDS = [
 def poller(request: pytest.FixtureRequest) -> Poller:
     """One of each kind, on the loop of this process."""
     hub = gevent.get_hub()
-    made: Poller = request.param(hub, Turn(hub))
+    made: Poller = request.param(hub, Turn(hub, clock_ns))
     return made
 
 
@@ -315,7 +315,7 @@ class Logged(Reader):
 def test_one_kind_of_work_at_a_time() -> None:
     """All that are ready are read, then handled, then written; a stream's end is handled too."""
     hub = gevent.get_hub()
-    own_turn = Turn(hub)
+    own_turn = Turn(hub, clock_ns)
     poller = EpollPoller(hub, own_turn)
     pairs = [_system() for _ in range(3)]
     log: list[str] = []
