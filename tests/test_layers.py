@@ -18,6 +18,7 @@ LAYERS = {
     1: {
         *("names", "secret", "signing", "frames", "subprotocol", "session", "client_url", "tokens"),
         *("payload", "histogram", "meter", "recorder", "summary"),
+        *("figures", "phases", "record", "stretches", "thresholds", "timeline"),
         *("agenda", "familiar", "opening", "publication", "turn"),
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
@@ -50,7 +51,7 @@ LAYERS = {
     4: {"cli", "__main__"},
 }
 LOCUST_ALLOWED = LAYERS[3] - {"run"}
-PURE_IMPORTS = {"jwt", "orjson"}  # the third-party code that pure modules may use
+PURE_IMPORTS = {"jwt", "msgspec", "orjson"}  # the third-party code that pure modules may use
 IO_MODULES = {"asyncio", "gevent", "os", "selectors", "socket", "ssl", "subprocess", "time"}
 
 
