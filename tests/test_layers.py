@@ -18,14 +18,23 @@ LAYERS = {
     1: {
         *("names", "secret", "signing", "frames", "subprotocol", "session", "client_url", "tokens"),
         *("payload", "histogram", "meter", "recorder", "summary"),
-        *("figures", "phases", "record", "stretches", "thresholds", "timeline"),
+        *(
+            "exit_code",
+            "figures",
+            "phases",
+            "redaction",
+            "record",
+            "stretches",
+            "thresholds",
+            "timeline",
+        ),
         *("agenda", "familiar", "opening", "publication", "turn"),
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {
         *("poller", "alarm", "engine", "stream", "link", "wire", "websocket_client"),
         *("publishing", "connection"),
-        *("clock", "dialing", "target", "options", "pubsub_csv"),
+        *("clock", "dialing", "target", "options", "pubsub_csv", "record_file", "surroundings"),
         *("open_files", "preflight", "preparation", "terminal"),
         *("arguments", "embedded", "interrupt", "negotiate"),
         *(
@@ -45,6 +54,7 @@ LAYERS = {
         "web_guard",
         "distributed",
         "parking",
+        "recording",
         "plugin",
         "users",
     },

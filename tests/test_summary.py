@@ -5,6 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recording import record_of
 
 from wpsload.metrics import (
     CONNECT,
@@ -25,7 +26,7 @@ MS = 1_000_000
 
 def lines_of(recorder: Recorder) -> list[str]:
     """The summary of everything recorded."""
-    return summary_lines(recorder.totals())
+    return summary_lines(record_of(recorder))
 
 
 def line(recorder: Recorder, start: str) -> str:
