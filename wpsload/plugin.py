@@ -13,6 +13,7 @@ Importing this module (which `wpsload.users` does) is all the wiring there is. I
 """
 
 from locust import events
+from locust import log as locust_log
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
@@ -312,7 +313,12 @@ def _decide_exit_code(environment: Environment, record: Record) -> None:
         environment.process_exit_code = code
     thresholds = run_of(environment).settings.thresholds
     runner = environment.runner
-    is_only_requests = runner is not None and runner.errors and not runner.exceptions
+    is_only_requests = (
+        runner is not None
+        and runner.errors
+        and not runner.exceptions
+        and not locust_log.unhandled_greenlet_exception
+    )
     if judges_failures(thresholds) and is_only_requests:
         # They were allowed for: without this Locust ends with 1 for a single one of them.
         environment.process_exit_code = environment.process_exit_code or 0
