@@ -37,7 +37,7 @@ from wpsload.locust_stats import LocustStats
 from wpsload.options import Settings, add_options
 from wpsload.preparation import Preparation
 from wpsload.pubsub_csv import PubsubCsv
-from wpsload.record import Record, to_json
+from wpsload.record import Record
 from wpsload.recording import Recording
 from wpsload.run import LoadRun
 from wpsload.summary import report_lines
@@ -186,16 +186,17 @@ def _write_seconds(csv: PubsubCsv, run: LoadRun, environment: Environment) -> No
     def users() -> int:
         return environment.runner.user_count if environment.runner else 0
 
-    def write() -> None:
-        recorder = run.recorder
-        csv.write_seconds(recorder, now_s=unix_s(), users=users())
+    def write_record() -> None:
         if (recording := _process.recording) is not None:
-            recording.look(recorder, users())
+            recording.look(run.recorder, users())
             if recording.is_due():
-                recording.write_meanwhile(recorder, _process.doubts)
+                recording.write_meanwhile(run.recorder, _process.doubts)
 
     while True:
-        _writing(environment, write)
+        _writing(
+            environment, lambda: csv.write_seconds(run.recorder, now_s=unix_s(), users=users())
+        )
+        _writing(environment, write_record)
         gevent.sleep(1)
 
 
@@ -266,9 +267,8 @@ def _stop(environment: Environment, **_: Any) -> None:
 def _save_record(environment: Environment, recording: Recording) -> Record | None:
     """The record of the run that is over, written; None if there was none."""
     record = recording.record(run_of(environment).recorder, _process.doubts, is_over=True)
-    if record is not None and recording.file is not None:
-        data, file = to_json(record), recording.file
-        _writing(environment, lambda: file.write(data))
+    if record is not None:
+        _writing(environment, lambda: recording.write_last(record))
     return record
 
 

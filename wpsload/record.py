@@ -122,6 +122,10 @@ class Span:
     counts: dict[str, int]
     metrics: list[MetricSpan]
 
+    def __post_init__(self) -> None:
+        if self.seconds < 1:
+            raise ValueError("a span has at least one second")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSeries:

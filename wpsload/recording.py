@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import gevent
+from gevent.lock import RLock
 
 from wpsload import surroundings
 from wpsload.clock import unix_s
@@ -70,6 +71,7 @@ class Recording:
         self.sections: dict[str, dict[str, Any]] = {}
         self._phases: Phases | None = None
         self._is_interrupted = False
+        self._writing = RLock()  # two that write at once would have the same unfinished file
 
     @property
     def is_running(self) -> bool:
@@ -90,6 +92,7 @@ class Recording:
         self._events: list[Event] = []
         self._workers: set[str] = set()
         self.sections.clear()
+        self.file = None
         self.file = self._new_file()
 
     def spawned(self) -> None:
@@ -148,13 +151,35 @@ class Recording:
         Raises:
             WpsloadError: if it cannot be written.
         """
-        if (file := self.file) is None:
-            return
-        record = self.record(recorder, doubts, is_over=False)
-        if record is not None:
+        with self._writing:
+            if (file := self.file) is None or not self.is_running:
+                return
+            record = self.record(recorder, doubts, is_over=False)
+            if record is None:
+                return
             self._written_s = record.written_s
             data = to_json(record)
-            gevent.get_hub().threadpool.apply(file.write, (data,))
+
+            def write() -> WpsloadError | None:
+                try:
+                    file.write(data)
+                except WpsloadError as error:
+                    return error  # raised in a thread of the pool, gevent would print it
+                return None
+
+            error = gevent.get_hub().threadpool.apply(write)
+        if error is not None:
+            raise error
+
+    def write_last(self, record: Record) -> None:
+        """Write the record of a run that is over.
+
+        Raises:
+            WpsloadError: if it cannot be written.
+        """
+        with self._writing:
+            if self.file is not None:
+                self.file.write(to_json(record))
 
     def record(self, recorder: Recorder, doubts: Sequence[str], *, is_over: bool) -> Record | None:
         """What is known now; None if no run has begun. Thresholds are judged when it is over."""

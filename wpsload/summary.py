@@ -142,7 +142,7 @@ def _latency_cells(measured: Measured) -> tuple[str, ...]:
 
 def _throughput_lines(totals: Totals, views: Views) -> list[str]:
     """Totals of the whole run, and rates of the window if there was one."""
-    rates, rate_s = views.rates.counts, views.rates.seconds
+    rates, rate_s = views.rates.counts, views.rates.seconds or 1
     rows = [("throughput", "total", "per second")]
     for name, count, field in (
         ("connected", totals.connects, "connects"),

@@ -116,7 +116,7 @@ def parse(text: str) -> Threshold:
             hint="write it like 'delivery.p99<1s', 'loss==0' or 'connect.p99<2s@all'",
         )
     name, sign, value, part = shape.groups()
-    subject, statistic, unit = _subject(name)
+    subject, statistic, unit = _subject(name, expression)
     if part not in (None, "steady", "all"):
         raise ConfigError(
             f"{expression}: there is no part {part!r} of a run", hint="@steady or @all"
@@ -134,23 +134,27 @@ def parse(text: str) -> Threshold:
     )
 
 
-def _subject(name: str) -> tuple[str, str, Unit]:
+def _subject(name: str, expression: str) -> tuple[str, str, Unit]:
     """What is judged, by which statistic, in which unit."""
     if name in TOTALS:
         return name, "", "ratio" if name == "error_ratio" else "count"
     if name.startswith("rate."):
         rate = name.removeprefix("rate.")
         if rate not in RATES:
-            raise ConfigError(f"there is no rate {rate!r}", hint=f"one of {', '.join(RATES)}")
+            raise ConfigError(
+                f"{expression}: there is no rate {rate!r}", hint=f"one of {', '.join(RATES)}"
+            )
         return rate, "rate", "per_s"
     found = _STATISTIC.fullmatch(name)
     subject = found[1] if found else name.partition(".")[0] if name not in _SUBJECTS else name
     if subject not in _SUBJECTS:
         known = ", ".join([*_SUBJECTS, *(f"rate.{rate}" for rate in RATES), *TOTALS])
-        raise ConfigError(f"there is no measurement {subject!r}", hint=f"one of {known}")
+        raise ConfigError(
+            f"{expression}: there is no measurement {subject!r}", hint=f"one of {known}"
+        )
     if found is None:
         raise ConfigError(
-            f"{name} names no statistic of {subject}",
+            f"{expression} names no statistic of {subject}",
             hint="one of p50, p99, p99.9 or the like, min, mean, max, count, error_ratio",
         )
     statistic = found[2]
