@@ -18,6 +18,7 @@ from gevent.lock import RLock
 
 from wpsload import surroundings
 from wpsload.clock import unix_s
+from wpsload.errors import WpsloadError
 from wpsload.options import OPTIONS, Settings
 from wpsload.phases import Mark, Phases
 from wpsload.pubsub_csv import PubsubCsv
