@@ -46,6 +46,8 @@ __all__ = [
 FORMAT = "wpsload run"
 VERSION = 1
 
+_BUCKETS_PER_OCTAVE: int = Histogram().to_dict()["buckets_per_octave"]
+
 PhaseName = Literal["connect", "warm-up", "window", "drain"]
 PHASES: tuple[PhaseName, ...] = ("connect", "warm-up", "window", "drain")
 """The phases of a run, in their order. Connecting includes joining groups; a run that ends early
@@ -76,7 +78,11 @@ class HistogramData:
             raise ValueError("a count or an index is negative, or a count is 0")
         if (self.counts or self.overflow) and (self.min_ns is None or self.max_ns is None):
             raise ValueError("there are values, but no `min_ns` or no `max_ns`")
-        self.histogram()
+        if self.buckets_per_octave != _BUCKETS_PER_OCTAVE:
+            raise ValueError(
+                f"it has {self.buckets_per_octave} buckets per octave, expected"
+                f" {_BUCKETS_PER_OCTAVE}"
+            )
 
     @classmethod
     def of(cls, histogram: Histogram) -> "HistogramData":
