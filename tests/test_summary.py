@@ -229,10 +229,10 @@ def test_a_run_without_a_window_says_so() -> None:
 def test_thresholds_have_a_line_each() -> None:
     """With the value, and the part of the run that it is of."""
     record = steady_record()
-    results = judge(parse_all("ack.p50<=2ms; rate.sent>=1000/s; echo.p99<1s"), record)
+    results = judge(parse_all("ack.p50<=2.1ms; rate.sent>=1000/s; echo.p99<1s"), record)
     lines = summary_lines(replace(record, thresholds=results))
     assert lines[lines.index("thresholds") + 1 :] == [
-        "passed  ack.p50<=2ms  2.000 ms, of the window",
+        "passed  ack.p50<=2.1ms  2.003 ms, of the window",
         "FAILED  rate.sent>=1000/s  300.0/s, of the window",
         "FAILED  echo.p99<1s  no data, of the window",
     ]
