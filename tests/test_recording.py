@@ -48,7 +48,7 @@ def load(stand_in: StandIn, folder: Path, *arguments: str) -> Finished:
     """Eight users in two groups."""
     return run_locust(
         "pubsub.py",
-        *(*USERS, *LOAD, "--run-time", "8s"),
+        *(*USERS, *LOAD, "--run-time", "15s" if "--processes" in arguments else "8s"),
         *arguments,
         folder=folder,
         environ={"WPS_CONNECTION_STRING": stand_in.connection_string},
