@@ -14,7 +14,8 @@ demo: $(VENV)/.run  ## Run the main job for 20 s against a local stand-in of the
 	@mkdir -p reports/demo
 	env -u WPS_CONNECTION_STRING -u WPS_CLIENT_URL -u WPS_NEGOTIATE_URL -u WPS_TOKENS_FILE \
 		$(BIN)/locust -f locustfiles/pubsub.py --headless --only-summary \
-		--users 50 --spawn-rate 50 --run-time 20s --csv reports/demo/locust --wps-verdict warn
+		--users 50 --spawn-rate 50 --run-time 20s --csv reports/demo/locust --wps-reports reports/demo \
+		--wps-verdict warn
 
 test: lint types  ## Check style, types, documents and behaviour
 	$(BIN)/pytest tests --ignore=tests/load --numprocesses auto

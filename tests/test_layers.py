@@ -20,12 +20,14 @@ LAYERS = {
         *("payload", "histogram", "meter", "recorder", "summary", "verdict"),
         *("agenda", "arrivals", "clock_offset", "familiar", "ledger", "opening", "publication"),
         *("receipts", "turn"),
+        *("exit_code", "figures", "phases", "redaction", "record", "stretches", "thresholds"),
+        "timeline",
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {
         *("poller", "alarm", "engine", "stream", "link", "wire", "websocket_client"),
         *("publishing", "connection", "selfcheck"),
-        *("clock", "dialing", "target", "options", "pubsub_csv"),
+        *("clock", "dialing", "target", "options", "pubsub_csv", "record_file", "surroundings"),
         *("open_files", "preflight", "preparation", "terminal"),
         *("arguments", "embedded", "interrupt", "negotiate"),
         *(
@@ -46,13 +48,14 @@ LAYERS = {
         "distributed",
         "judging",
         "parking",
+        "recording",
         "plugin",
         "users",
     },
     4: {"cli", "__main__"},
 }
 LOCUST_ALLOWED = LAYERS[3] - {"run"}
-PURE_IMPORTS = {"jwt", "orjson"}  # the third-party code that pure modules may use
+PURE_IMPORTS = {"jwt", "msgspec", "orjson"}  # the third-party code that pure modules may use
 IO_MODULES = {"asyncio", "gevent", "os", "selectors", "socket", "ssl", "subprocess", "time"}
 
 

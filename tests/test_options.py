@@ -32,6 +32,8 @@ def test_defaults_are_valid() -> None:
         ("wps_token_ttl", "900ms"),
         ("wps_payload_bytes", "1048576"),
         ("wps_no_echo", "maybe"),
+        ("wps_threshold", "delivery.p99"),
+        ("wps_warm_up", "a while"),
     ],
 )
 def test_a_bad_value_names_its_option(destination: str, value: str) -> None:

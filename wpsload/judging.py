@@ -56,17 +56,22 @@ class Judging:
         if web_ui is not None:
             _show(web_ui, self)
 
-    def verdict(self) -> Verdict | None:
-        """The verdict on the run as it is now; None if nobody looks."""
-        return None if self._is_off else self._judge.verdict()
+    @property
+    def is_on(self) -> bool:
+        """False if nobody wants a verdict."""
+        return self._run.settings.verdict != "off"
+
+    def verdict(self) -> Verdict:
+        """The verdict on the run as it is now."""
+        return self._judge.verdict(dropped=self._run.recorder.totals().dropped)
+
+    def measured(self) -> dict[str, Any]:
+        """What each process that makes load measured of itself, by its name, as values of JSON."""
+        return {name: one.to_dict() for name, one in self._judge.measured().items()}
 
     def live(self) -> dict[str, Verdict]:
         """How each process that makes load does at the moment, by its name."""
         return self._judge.live()
-
-    @property
-    def _is_off(self) -> bool:
-        return self._run.settings.verdict == "off"
 
     def _start(self, **_: Any) -> None:
         self._judge.reset()
@@ -78,7 +83,7 @@ class Judging:
         if self._check is not None:
             self._check.stop()
             self._check = None
-        if not self._is_off and not isinstance(self._runner, MasterRunner):
+        if self.is_on and not isinstance(self._runner, MasterRunner):
             self._check = SelfCheck(self._run.engine, self._measured)
             self._check.start()
 
@@ -171,9 +176,8 @@ def _show(web_ui: Any, judging: Judging) -> None:
 
 
 def _as_json(judging: Judging) -> dict[str, Any]:
-    verdict = judging.verdict()
     return {
-        "run": None if verdict is None else verdict.to_dict(),
+        "run": judging.verdict().to_dict() if judging.is_on else None,
         "now": {name: one.to_dict() for name, one in judging.live().items()},
     }
 

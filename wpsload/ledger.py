@@ -126,6 +126,11 @@ class Balance:
         return self.delivered + self.missing
 
     @property
+    def loss(self) -> int:
+        """Deliveries that are missing, and messages whose ack never came."""
+        return self.missing + self.outcomes.lost + self.outcomes.timed_out
+
+    @property
     def in_flight(self) -> int:
         """Messages without an outcome: none, once the run is over."""
         return self.sent - self.outcomes.total
@@ -140,6 +145,7 @@ class Balance:
             "lost": self.outcomes.lost,
             "unanswered": self.outcomes.unanswered,
             "in_flight": self.in_flight,
+            "loss": self.loss,
             "expected": self.expected,
             "delivered": self.delivered,
             "missing": self.missing,

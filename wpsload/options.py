@@ -11,6 +11,7 @@ from wpsload.errors import ConfigError
 from wpsload.link import Limits
 from wpsload.payload import check_size
 from wpsload.subprotocol import MAX_MESSAGE_BYTES, DataType
+from wpsload.thresholds import Threshold, parse_all
 from wpsload.units import nanoseconds, parse_duration_s
 
 __all__ = ["OPTIONS", "Option", "Settings", "VerdictMode", "add_options"]
@@ -38,6 +39,11 @@ def _interval(text: str) -> str:
     return text
 
 
+def _duration(text: str) -> str:
+    parse_duration_s(text)
+    return text
+
+
 def _positive_duration(text: str) -> str:
     if parse_duration_s(text) <= 0:
         raise ConfigError(f"{text!r} is no time at all", hint="write it like 250ms, 5s or 20m")
@@ -47,6 +53,11 @@ def _positive_duration(text: str) -> str:
 def _lifetime(text: str) -> str:
     if parse_duration_s(text) < 1:
         raise ConfigError(f"{text!r} is too short: a token lives for whole seconds")
+    return text
+
+
+def _thresholds(text: str) -> str:
+    parse_all(text)
     return text
 
 
@@ -85,6 +96,7 @@ class Option:
     help: str
     check: Callable[[str], Any] | None = None
     choices: tuple[str, ...] | None = None
+    is_repeatable: bool = False
 
     @property
     def flag(self) -> str:
@@ -157,6 +169,21 @@ OPTIONS: tuple[Option, ...] = (
     Option("drain", "5s", "Longest wait at the end for answers that are due.", _positive_duration),
     Option("no-ledger", False, "Send messages without a number, and do not look for missing ones."),
     Option(
+        "warm-up",
+        "2s",
+        "Time from when all are connected until the figures begin to count.",
+        _duration,
+    ),
+    Option(
+        "threshold",
+        "",
+        "What the run must reach, like 'delivery.p99<1s'; repeatable, or separated by ';'.",
+        _thresholds,
+        is_repeatable=True,
+    ),
+    Option("reports", "reports", "Folder that gets a folder for each run, with its run.json."),
+    Option("no-record", False, "Write no run.json."),
+    Option(
         "token-in",
         "query",
         "Where the token travels: in the URL, as browsers send it, or in a header.",
@@ -205,6 +232,8 @@ class Settings:
     limits: Limits
     is_token_in_header: bool
     token_ttl_s: float
+    warm_up_s: float
+    thresholds: tuple[Threshold, ...]
     engine: EngineName
     verdict: VerdictMode
 
@@ -245,6 +274,8 @@ class Settings:
             ),
             is_token_in_header=read["token-in"] == "header",
             token_ttl_s=parse_duration_s(read["token-ttl"]),
+            warm_up_s=parse_duration_s(read["warm-up"]),
+            thresholds=parse_all(read["threshold"]),
             engine=read["engine"],
             verdict=read["verdict"],
         )
@@ -260,6 +291,20 @@ def _argument_type(check: Callable[[str], Any]) -> Callable[[str], Any]:
     return read
 
 
+class _Joined(argparse.Action):
+    """Values of a repeated option in one text: so a form, a variable and a worker have it alike."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest, "")
+        setattr(namespace, self.dest, f"{before}; {values}" if before else values)
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to Locust's parser, as a group that its page shows too."""
     group = parser.add_argument_group("wpsload", "Load on Azure Web PubSub")
@@ -272,6 +317,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             extra["metavar"] = option.name.rpartition("-")[2].upper()
         if option.check is not None:
             extra["type"] = _argument_type(option.check)
+        if option.is_repeatable:
+            extra["action"] = _Joined
         if option.choices is not None:
             extra |= {"choices": option.choices, "metavar": None}
         action: Any = group.add_argument(option.flag, **extra)

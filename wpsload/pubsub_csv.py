@@ -28,10 +28,12 @@ from pathlib import Path
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.histogram import QUANTILES, Histogram
 from wpsload.metrics import CONNECTION_LOST, DELIVERY, ECHO, METRICS, Metric
+from wpsload.record import Record, Series
 from wpsload.recorder import Recorded, Recorder, Second, Totals
+from wpsload.timeline import Timeline
 from wpsload.units import ms
 
-__all__ = ["COLUMNS", "PubsubCsv", "run_row", "second_row"]
+__all__ = ["COLUMNS", "PubsubCsv", "history_text", "run_row", "second_row"]
 
 _STEMS = {ECHO: "echo", DELIVERY: "delivery"}  # their own names say little without the type
 _TIMED: dict[Metric, str] = {
@@ -97,6 +99,32 @@ def run_row(totals: Totals, users: float | None) -> list[str]:
     ]
 
 
+def history_text(record: Record) -> str:
+    """The history of a run as its file has it, header included."""
+    series = record.series
+    columns: dict[str, Sequence[int | None]] = {
+        "users": series.users,
+        "connections_open": series.columns.get("connections_open", []),
+        **{f"{name}_per_s": column for name, column in series.columns.items()},
+    }
+    stems = {(metric.type, metric.name): stem for metric, stem in _TIMED.items()}
+    for one in series.metrics:
+        stem = stems.get((one.type, one.name))
+        columns |= {f"{stem}_{name}_ms": column for name, column in one.latency_ns.items()}
+    blank = [None] * len(series.second)
+    rows = [
+        [_time_utc(second), *(_field(name, columns.get(name, blank)[at]) for name in COLUMNS[1:])]
+        for at, second in enumerate(series.second)
+    ]
+    return _text([COLUMNS, *rows])
+
+
+def _field(name: str, value: int | None) -> str:
+    if name.endswith("_ms"):
+        return _ms(value)
+    return "" if value is None else str(value)
+
+
 class PubsubCsv:
     """Both files of one process. `prefix` is what their paths begin with."""
 
@@ -141,6 +169,7 @@ class PubsubCsv:
         self._users_sum = 0
         self._users_rows = 0
         self._rows_since_save = 0
+        self._timeline = Timeline()
 
     def write_seconds(self, recorder: Recorder, *, now_s: float, users: int) -> None:
         """Write the seconds that are old enough and release them; to be called once a second.
@@ -156,6 +185,12 @@ class PubsubCsv:
         self._users_at(newest)  # so that nothing piles up while there is nothing to write
         if self._rows_since_save >= _SAVE_RUN_EVERY_S:
             self._save_run(recorder)
+
+    def series(self, recorder: Recorder, *, now_s: float) -> Series:
+        """The seconds of the run, those that are written and those that are not yet."""
+        users = dict(self._samples)
+        rest = recorder.seconds(until=int(now_s)) or recorder.seconds()
+        return self._timeline.series((one, users.get(one.second, self._users)) for one in rest)
 
     def finish(self, recorder: Recorder, *, now_s: float) -> None:
         """The run is over: write the seconds that are left, this one included, and its row.
@@ -179,15 +214,19 @@ class PubsubCsv:
 
     def _write_rows(self, recorder: Recorder, seconds: Sequence[Second]) -> None:
         rows = []
+        seen: list[int | None] = []
         for second in seconds:
             users = self._users_at(second.second)
             rows.append(second_row(second, users))
+            seen.append(users)
             if users is not None:
                 self._users_sum += users
                 self._users_rows += 1
         if rows:
             self._append(rows)
             self._rows_since_save += len(rows)
+            for second, users in zip(seconds, seen, strict=True):
+                self._timeline.append(second, users)
             recorder.forget_before(seconds[-1].second + 1)
 
     def _users_at(self, second: int) -> int | None:

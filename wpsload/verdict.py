@@ -190,6 +190,14 @@ class Verdict:
             "figures": self.figures,
         }
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """What `to_dict` was called on."""
+        reasons = tuple(
+            Reason(Level[one["level"]], one["text"], one["hint"]) for one in data["reasons"]
+        )
+        return cls(Level[data["level"]], reasons, data["figures"])
+
 
 def judge(measured: SelfMeasurement, *, dropped: int = 0, is_live: bool = False) -> Verdict:
     """The verdict on one process.
