@@ -63,7 +63,7 @@ def test_ten_times_too_much_is_invalid(stand_in: StandIn, tmp_path: Path) -> Non
     assert finished.code == 4, finished.said
     assert "INVALID: " in finished.said
     # Other tests may want the same core: then it is late for lack of that.
-    assert any(why in finished.said for why in ("start a second worker", "for its core"))
+    assert any(why in finished.said for why in ("start a second worker", "others had it"))
     row = latencies(finished)
     assert row.count("~") + row.count(" -") == 5  # p50, p90, p99, p99.9, max
 
@@ -73,7 +73,7 @@ def test_busy_neighbours_are_found_out(stand_in: StandIn, tmp_path: Path) -> Non
     with on_one_core(is_shared=True):
         finished = run(stand_in, tmp_path, "--users", "200", "--wps-interval", "20ms")
     assert finished.code == 4, finished.said
-    assert "of the time for its core" in finished.said
+    assert "others had it" in finished.said
     assert "~" in latencies(finished)
 
 
@@ -130,4 +130,4 @@ def test_the_page_shows_it_while_it_runs(stand_in: StandIn, tmp_path: Path) -> N
         assert tables == ["wpsload-verdict"]
         assert b"wpsload-verdict" in read(f"{page}/")
         process.terminate()
-        assert process.wait(DEADLINE_S) == 0
+        assert process.wait(DEADLINE_S) == 130  # the load was broken off

@@ -243,7 +243,8 @@ class Recording:
     def _plan(self, settings: Settings) -> str:
         return (
             f"{settings.load}, for each sender; {settings.payload_bytes} bytes of"
-            f" {settings.data_type}, groups of {settings.group_size}, unless the scenario says otherwise"
+            f" {settings.data_type}, groups of {settings.group_size},"
+            " unless the scenario says otherwise"
         )
 
 

@@ -45,7 +45,7 @@ STOLEN_SUSPECT_RATIO = 0.05
 
 _MIN_NS = 3 * NS_PER_S  # less is too short to judge
 _MIN_SAMPLES = 100  # for a p99 to stand for more than one sample
-_CROWDED_RATIO = 0.1  # waiting this long for the core explains that something was late
+_CROWDED_RATIO = 0.1  # of the time it wanted the core: explains that something was late
 _WIDTH = 80
 _NOT_MEASURED = "not measured"
 
@@ -242,10 +242,11 @@ def _late(what: str, lateness: Histogram, measured: SelfMeasurement) -> list[Rea
 
 def _why_late(measured: SelfMeasurement) -> str:
     """What most likely made it late, and what to do about that."""
-    core_wait_ratio = _ratio(measured.core_wait_ns, measured.wall_ns)
+    wanted_ns = (measured.core_wait_ns or 0) + measured.cpu.sum_ns
+    core_wait_ratio = _ratio(measured.core_wait_ns, wanted_ns)
     if core_wait_ratio > _CROWDED_RATIO:
         share = f"{core_wait_ratio:.0%}".replace("%", " %")
-        return f"it waited {share} of the time for its core: end what else runs there"
+        return f"{share} of the time that it wanted its core others had it: end what else runs"
     if _ratio(measured.stolen_ns, measured.wall_ns) > STOLEN_SUSPECT_RATIO:
         return "the host kept the machine waiting: use one that is not shared"
     if _cpu_percent(measured) > CPU_SUSPECT_PERCENT:
