@@ -64,7 +64,7 @@ ECHO = Metric("ECHO", "message", "frame written → its echo received (simple cl
 DELIVERY = Metric(
     "DELIVERY",
     "group",
-    "message written by its sender → received, once for every member",
+    "message written by its sender, by `publish`: due → received, once for every member",
 )
 
 METRICS: tuple[Metric, ...] = (
