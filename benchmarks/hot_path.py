@@ -67,7 +67,7 @@ def _publish_and_acknowledge() -> Callable[[], object]:
 def _deliver() -> Callable[[], object]:
     data = stamp(Stamp(CLOCK, clock_ns(), 1, 1), size_bytes=_BYTES)
     payload = encode_response(GroupMessage("room-17", data, "text", "load-170"))
-    familiar = Familiar(CLOCK)
+    familiar = Familiar({CLOCK: 0})
     stamp_at = familiar.learn(payload, data)
     return lambda: familiar.stamp(payload, stamp_at)
 

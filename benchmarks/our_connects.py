@@ -60,7 +60,7 @@ def main() -> None:
     over = Event()
     gevent.signal_handler(signal.SIGTERM, over.set)
     counter, meter, engine = Counter(), Meter(), Engine(gevent.get_hub())
-    familiar = Familiar(CLOCK)  # one for all, as users have it
+    familiar = Familiar({CLOCK: 0})  # one for all, as users have it
 
     def connect_on_and_on() -> None:
         while not over.is_set():

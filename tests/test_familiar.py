@@ -49,7 +49,7 @@ def kind(request: pytest.FixtureRequest) -> None:
 
 def new_familiar() -> Familiar:
     """One that has seen nothing."""
-    return Familiar(CLOCK, is_numbered=is_numbered)
+    return Familiar({CLOCK: 0}, is_numbered=is_numbered)
 
 
 def new_stamp(sent_ns: int, clock: str = CLOCK) -> Stamp:
@@ -251,6 +251,27 @@ def test_odd_digits(digits: str) -> None:
         ),
         at,
     )
+
+
+def test_another_clock_is_translated() -> None:
+    """Once it is known how far ours is ahead; and what is learnt later of it holds at once."""
+    lead_ns = {CLOCK: 0}
+    familiar = Familiar(lead_ns, is_numbered=is_numbered)
+
+    def frame(sent_ns: int) -> bytes:
+        data = stamp(new_stamp(sent_ns, ANOTHER_CLOCK), size_bytes=60)
+        return encode_response(GroupMessage("g", data, "text"))
+
+    assert learn(familiar, frame(1)) == 0
+    lead_ns[ANOTHER_CLOCK] = 1_000
+    at = learn(familiar, frame(1))
+    found = familiar.stamp(frame(5), at)
+    assert found is not None
+    assert found[1] == 1_005
+    lead_ns[ANOTHER_CLOCK] = -3
+    found = familiar.stamp(frame(5), at)
+    assert found is not None
+    assert found[1] == 2
 
 
 def test_memory_is_bounded() -> None:

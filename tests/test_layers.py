@@ -43,6 +43,7 @@ LAYERS = {
     3: {
         "run",
         "locust_precision",
+        "clock_exchange",
         "locust_stats",
         "web_guard",
         "distributed",

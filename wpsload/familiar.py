@@ -7,6 +7,7 @@ that is for the parser.
 """
 
 import re
+from collections.abc import Mapping
 
 import orjson
 
@@ -26,28 +27,33 @@ class Familiar:
     """The envelopes that the clients of one process have seen.
 
     Args:
-        clock: name of the clock whose stamps mean something here, see `wpsload.payload`.
+        lead_ns: how far our clock is ahead, by the name of each clock whose stamps mean something
+            here; 0 for our own. See `wpsload.payload`.
         is_numbered: True to know stamps with a number, False to know those without.
     """
 
-    def __init__(self, clock: str, *, is_numbered: bool = True) -> None:
+    def __init__(self, lead_ns: Mapping[str, int], *, is_numbered: bool = True) -> None:
+        self.lead_ns = lead_ns
         self._is_numbered = is_numbered
-        first = Stamp(clock, 0, 0 if is_numbered else None)
+        first = Stamp("", 0, 0 if is_numbered else None)
         text = str(stamp(first, size_bytes=MIN_NUMBERED_BYTES))
-        self._mark = text[: text.index(clock) + len(clock) + 1].encode()
+        self._mark = text.partition(":")[0].encode() + b":"
         self._digits = _TIME_DIGITS + _NUMBER_DIGITS if is_numbered else _TIME_DIGITS
         self._data = re.compile(
             re.escape(self._mark.decode())
+            + "([0-9a-f]{8}):"
             + ("([0-9a-f]{11}):" if is_numbered else "()")
             + f"[0-9a-f]{{{self._digits}}}(:x*)"
         )
-        # What stands before the digits: what may stand behind the filler, and the stream.
-        self._envelopes: dict[bytes, tuple[set[bytes], int | None]] = {}
+        # What stands before the digits: what may stand behind the filler, clock and stream.
+        self._envelopes: dict[bytes, tuple[set[bytes], str, int | None]] = {}
         self._count = 0
         self._filler = b""
 
     def stamp(self, payload: bytes, stamp_at: int) -> tuple[int | None, int, int] | None:
         """Stream, send time in ns and number of a familiar message; None if it is another.
+
+        The time is translated into that of our clock.
 
         `stamp_at` is where its digits are expected, which `learn` told. The stream is None if
         messages have no numbers.
@@ -66,9 +72,10 @@ class Familiar:
             return None
         if stamped is None:
             return None
+        lead_ns = self.lead_ns[known[1]]
         if self._is_numbered:
-            return known[1], stamped >> 32, stamped & _NUMBER_MASK
-        return None, stamped, 0
+            return known[2], (stamped >> 32) + lead_ns, stamped & _NUMBER_MASK
+        return None, stamped + lead_ns, 0
 
     def learn(self, payload: bytes, data: object) -> int:
         """Remember the envelope of `payload`, a group message with `data`, if a stamp is all of it.
@@ -76,11 +83,11 @@ class Familiar:
         Returns where the digits of its stamp are; 0 if there is nothing to remember.
         """
         found = self._data.fullmatch(data) if isinstance(data, str) else None
-        if found is None or payload.count(self._mark) != 1:
+        if found is None or found[1] not in self.lead_ns or payload.count(self._mark) != 1:
             return 0
-        stamp_at = payload.index(self._mark) + found.end(1) + self._is_numbered
+        stamp_at = payload.index(self._mark) + found.end(2) + self._is_numbered
         digits_end = stamp_at + self._digits
-        filler = found[2].encode()
+        filler = found[3].encode()
         filler_end = digits_end + len(filler)
         front, back = payload[:stamp_at], payload[filler_end:]
         if payload[digits_end:filler_end] != filler or back[:1] != _QUOTE:
@@ -93,8 +100,8 @@ class Familiar:
                 self._envelopes.clear()
                 self._count = 0
             self._count += 1
-            stream = int(found[1], 16) if self._is_numbered else None
-            self._envelopes.setdefault(front, (set(), stream))[0].add(back)
+            stream = int(found[2], 16) if self._is_numbered else None
+            self._envelopes.setdefault(front, (set(), found[1], stream))[0].add(back)
         self._filler = filler
         return stamp_at
 

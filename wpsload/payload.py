@@ -1,14 +1,15 @@
 """Payloads that carry their send time and number: a receiver can tell latency, and what is missing.
 
 A stamped payload is `wps1:CLOCK:SENT:` and filler up to the size asked for. CLOCK names the clock
-that SENT (16 hex digits, nanoseconds) was read from: a receiver that reads another clock counts
-the message but gives no latency, as the difference would mean nothing. With a number it is
+that SENT (16 hex digits, nanoseconds) was read from: a receiver that does not know how far that is
+from its own counts the message but gives no latency. With a number it is
 `wps2:CLOCK:STREAM:SENTNUMBER:`, where STREAM (11 hex digits) names the sender, and NUMBER (8 more)
 counts its messages from 0 on. The two sizes are multiples of 3, for base64.
 """
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,8 +126,12 @@ def read(data: Any) -> Stamp | None:
     return Stamp(data[len(_MARK) : _CLOCK_END], sent_ns)
 
 
-def latency_ns(stamp: Stamp | None, *, clock: str, now_ns: int) -> int | None:
-    """Time from `stamp` to `now_ns`; None if it was not read from the clock named `clock`."""
-    if stamp is None or stamp.clock != clock:
+def latency_ns(stamp: Stamp | None, *, lead_ns: Mapping[str, int], now_ns: int) -> int | None:
+    """Time from `stamp` to `now_ns` of our clock.
+
+    `lead_ns` tells how far that is ahead of the clocks that are known, by their names; None if the
+    stamp is of another one.
+    """
+    if stamp is None or (lead := lead_ns.get(stamp.clock)) is None:
         return None
-    return max(0, now_ns - stamp.sent_ns)
+    return max(0, now_ns - stamp.sent_ns - lead)

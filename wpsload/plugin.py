@@ -30,6 +30,7 @@ from flask import jsonify, request
 
 from wpsload import interrupt, locust_precision, web_guard
 from wpsload.clock import unix_s
+from wpsload.clock_exchange import MasterClocks, WorkerClocks
 from wpsload.distributed import Master, Worker, longest_drain_s
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.exit_code import INTERRUPTED, exit_code
@@ -64,6 +65,7 @@ class _Process:
         self.subprotocols: list[str | None] = []
         self.has_run = False
         self.master: Master | None = None
+        self.clocks: MasterClocks | None = None
         self.judging: Judging | None = None
         self.recording: Recording | None = None
         self.doubts: list[str] = []
@@ -135,8 +137,10 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
     if isinstance(runner, WorkerRunner):
         _preparation.csv = None  # a forked worker has a copy, but the files are the master's
         Worker(environment, runner, run, _preparation.decide_target().describe())
+        WorkerClocks(runner, run.lead_ns)
     elif isinstance(runner, MasterRunner):
         _process.master = Master(environment, runner, run)
+        _process.clocks = MasterClocks(runner)
     _process.judging = Judging(environment, runner, web_ui, run)
     gevent.spawn(_keep_rolling, run, LocustStats(environment))
     if (csv := _preparation.csv) is not None:
@@ -266,6 +270,8 @@ def _sections(run: LoadRun) -> dict[str, dict[str, Any]]:
     if run.settings.has_ledger and (sends := recorder.totals().metrics.get(SEND_TO_GROUP)):
         outcomes = Outcomes.of(sends.successes, sends.failures, sends.unanswered)
         sections["ledger"] = run.ledger.balance(outcomes).to_dict()
+    if _process.clocks is not None and (clocks := _process.clocks.to_dict()) is not None:
+        sections["clocks"] = clocks
     if (judging := _process.judging) is not None and judging.is_on:
         sections["generator"] = judging.measured()
         sections["verdict"] = judging.verdict().to_dict() | {

@@ -53,7 +53,7 @@ PHASES: tuple[PhaseName, ...] = ("connect", "warm-up", "window", "drain")
 """The phases of a run, in their order. Connecting includes joining groups; a run that ends early
 has neither warm-up nor window."""
 
-SECTIONS = ("ledger", "generator", "verdict")
+SECTIONS = ("ledger", "clocks", "generator", "verdict")
 """Optional parts of a record, each a JSON object whose shape its own module knows."""
 
 
@@ -250,6 +250,7 @@ class Record:
     doubts: list[str] = field(default_factory=list)
     thresholds: list[ThresholdResult] = field(default_factory=list)
     ledger: dict[str, Any] | None = None
+    clocks: dict[str, Any] | None = None
     generator: dict[str, Any] | None = None
     verdict: dict[str, Any] | None = None
 

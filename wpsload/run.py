@@ -77,7 +77,8 @@ class Numbers:
 class LoadRun:
     """What all users of this process share.
 
-    `meter` is told what happens once a message.
+    `meter` is told what happens once a message. `lead_ns` maps each clock that is known to how far
+    ours is ahead of it.
 
     Args:
         target: gives where the clients go, once a user asks.
@@ -102,7 +103,8 @@ class LoadRun:
         self._recorder = Recorder()
         self._engine: Engine | None = None
         self.ledger = Ledger(itertools.count(random.getrandbits(_STREAM_BITS)).__next__)
-        self.familiar = Familiar(CLOCK)
+        self.lead_ns = {CLOCK: 0}
+        self.familiar = Familiar(self.lead_ns)
         self._started_ns = clock_ns()
         self._random = Random()  # noqa: S311  # spreads senders
         self._rolled_s = now_s()
@@ -130,7 +132,7 @@ class LoadRun:
         self._rolled_s = self._now_s()
         self._recorder.reset()
         self.ledger.reset()
-        self.familiar = Familiar(CLOCK, is_numbered=settings.has_ledger)
+        self.familiar = Familiar(self.lead_ns, is_numbered=settings.has_ledger)
 
     def due_times_ns(self, plan: Plan | None, *sender: int) -> Iterator[int]:
         """When the messages of one more sender are due, from now on.

@@ -251,7 +251,7 @@ class PubSubSession(_Session):
 
     def __init__(self, *, clock: str, familiar: Familiar | None = None) -> None:
         super().__init__(clock=clock)
-        self._familiar = familiar or Familiar(clock)
+        self._familiar = familiar or Familiar({clock: 0})
         self._stamp_at = 0
         self._next_ack_id = 1  # never reset, as in the official clients: protocol reference, 8.5
         self._groups: tuple[str, ...] = ()  # few, and a set takes 200 bytes
@@ -357,7 +357,8 @@ class PubSubSession(_Session):
             case GroupMessage() as message:
                 self._stamp_at = self._familiar.learn(frame, message.data) or self._stamp_at
                 stamp = payload.read(message.data)
-                latency_ns = payload.latency_ns(stamp, clock=self._clock, now_ns=now_ns)
+                lead_ns = self._familiar.lead_ns
+                latency_ns = payload.latency_ns(stamp, lead_ns=lead_ns, now_ns=now_ns)
                 arrived = Message(
                     message.data, message.data_type, message.group, message.from_user_id
                 )

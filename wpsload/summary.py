@@ -7,7 +7,7 @@ from typing import Any
 
 from wpsload.figures import Figures, Views, figures_of, is_of_setup, totals_of
 from wpsload.histogram import QUANTILES
-from wpsload.metrics import ECHO, EVENT, SEND_TO_GROUP, Metric
+from wpsload.metrics import DELIVERY, ECHO, EVENT, SEND_TO_GROUP, Metric
 from wpsload.record import Record
 from wpsload.recorder import Measured, Totals
 from wpsload.units import ms, seconds
@@ -24,6 +24,7 @@ _MILLION = 1_000_000
 _MAX_TEXTS = 10
 _NO_FIGURE = "-"
 _MARK = "~"
+_ABOUT = "≈"
 
 
 def report_lines(record: Record) -> list[str]:
@@ -56,10 +57,15 @@ def summary_lines(record: Record) -> list[str]:
     views = figures_of(record)
     verdict = None if record.verdict is None else Verdict.from_dict(record.verdict)
     mark = _MARK if verdict is not None and verdict.is_invalid else ""
+    uncertainty_ns = record.clocks["uncertainty_ns"] if record.clocks else 0
     lines: list[str] = []
     for section in (
         verdict_lines(verdict) if verdict is not None else [],
-        [*_latency_lines(views, mark), *_spread_lines(views, mark)],
+        [
+            *_latency_lines(views, mark, uncertainty_ns),
+            *_spread_lines(views, mark),
+            *_clock_lines(record.clocks),
+        ],
         _phase_lines(record, views),
         _load_lines(totals, views),
         _throughput_lines(totals, views),
@@ -71,10 +77,10 @@ def summary_lines(record: Record) -> list[str]:
     return lines
 
 
-def _latency_lines(views: Views, mark: str) -> list[str]:
+def _latency_lines(views: Views, mark: str, uncertainty_ns: int) -> list[str]:
     found = [views.of(metric).metrics.get(metric) for metric in views.run.metrics]
     rows = [
-        _latency_cells(measured, mark)
+        _latency_cells(measured, mark, uncertainty_ns if measured.metric is DELIVERY else 0)
         for measured in found
         if measured is not None
         if measured.failure_count or measured.latency.max_ns != 0  # without TLS it takes no time
@@ -84,6 +90,8 @@ def _latency_lines(views: Views, mark: str) -> list[str]:
     lines = _aligned([("latency", "in ms", "count", "failed", *QUANTILES, "max"), *rows], left=2)
     if any(_NO_FIGURE in row for row in rows):
         lines.append(f"{_NO_FIGURE} fewer than 10 samples lie beyond this percentile")
+    if any(_ABOUT in cell for row in rows for cell in row):
+        lines.append(f"{_ABOUT} the clocks of the machines are not known that exactly, see below")
     if mark:
         lines.append(f"{_MARK} not to be believed: the generator was late itself, see above")
     return lines
@@ -174,11 +182,25 @@ def _ledger_lines(ledger: Mapping[str, Any] | None) -> list[str]:
     return lines
 
 
-def _latency_cells(measured: Measured, mark: str) -> tuple[str, ...]:
+def _clock_lines(clocks: Mapping[str, Any] | None) -> list[str]:
+    if not clocks:
+        return []
+    within = _duration(clocks["uncertainty_ns"])
+    return [
+        f"clocks of {len(clocks['offsets'])} machines: deliveries between them"
+        f" are timed within {within} ms"
+    ]
+
+
+def _latency_cells(measured: Measured, mark: str, uncertainty_ns: int) -> tuple[str, ...]:
     latency = measured.latency
     figures_ns = [latency.supported_quantile(q) for q in QUANTILES.values()]
-    figures = [_duration(figure_ns) for figure_ns in (*figures_ns, latency.max_ns)]
-    figures = [one if one == _NO_FIGURE else mark + one for one in figures]
+    figures = [
+        _NO_FIGURE
+        if figure_ns is None
+        else mark + (_ABOUT if figure_ns < uncertainty_ns else "") + _duration(figure_ns)
+        for figure_ns in (*figures_ns, latency.max_ns)
+    ]
     return (
         _cut(measured.metric.type, _TYPE_WIDTH),
         _cut(measured.metric.name.removesuffix(".service"), _NAME_WIDTH),
