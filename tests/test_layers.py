@@ -18,7 +18,16 @@ LAYERS = {
     1: {
         *("names", "secret", "signing", "frames", "subprotocol", "session", "client_url", "tokens"),
         *("payload", "histogram", "meter", "recorder", "summary", "verdict"),
-        *("agenda", "arrivals", "clock_offset", "familiar", "ledger", "opening", "publication"),
+        *(
+            "agenda",
+            "arrivals",
+            "clock_offset",
+            "familiar",
+            "fan_out",
+            "ledger",
+            "opening",
+            "publication",
+        ),
         *("receipts", "turn"),
         *("exit_code", "figures", "phases", "redaction", "record", "stretches", "thresholds"),
         "timeline",

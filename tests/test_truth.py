@@ -19,7 +19,7 @@ from locusting import Finished, run_locust
 from serving import StandIn
 
 from wpsload.figures import figures_of
-from wpsload.metrics import DELIVERY, JOIN_GROUP, SEND_TO_GROUP, Metric
+from wpsload.metrics import DELIVERY, GROUP_FIRST, GROUP_LAST, JOIN_GROUP, SEND_TO_GROUP, Metric
 from wpsload.record import Record, from_json
 from wpsload.recorder import Measured
 from wpsload.units import NS_PER_MS, NS_PER_S
@@ -93,6 +93,12 @@ def test_nothing_happens(stand_in: StandIn, tmp_path: Path) -> None:
     assert books["delivered"] == books["sent"] * GROUP
     assert [books[name] for name in ("missing", "duplicated", "out_of_order", "loss")] == [0] * 4
     assert reported.finished.code == 0, reported.finished.said
+    # One message in 16 is followed to its last member.
+    first, last = reported.of(GROUP_FIRST), reported.of(GROUP_LAST)
+    assert first.count == last.count
+    assert abs(first.count - SENT // 16) <= USERS
+    assert first.latency.sum_ns <= last.latency.sum_ns
+    assert (last.latency.max_ns or 0) <= (reported.of(DELIVERY).latency.max_ns or 0)
 
 
 def test_two_workers_have_the_same_books(stand_in: StandIn, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from wpsload.agenda import Entry
 from wpsload.dialing import Address, Dialed
 from wpsload.engine import Engine
 from wpsload.errors import LocalProtocolError, RemoteProtocolError
+from wpsload.fan_out import FOLLOWED_MASK
 from wpsload.ledger import Ledger, Stream
 from wpsload.link import NORMAL_CLOSURE, Limits, Link
 from wpsload.meter import Meter
@@ -506,13 +507,16 @@ class Connection:
                         self._tell_news()
                 elif is_deaf and (stamped := session.delivered(payload)) is not None:
                     stream, sent_ns, number = stamped
-                    deliveries.latencies_ns.append(max(0, now_ns - sent_ns))
+                    latency_ns = max(0, now_ns - sent_ns)
+                    deliveries.latencies_ns.append(latency_ns)
                     deliveries.sizes_bytes.append(len(payload))
                     if stream is not None:
                         if following.get(stream) == number:
                             following[stream] = number + 1
                         else:
                             self._receipts.irregular(stream, number)
+                        if not number & FOLLOWED_MASK:
+                            meter.followed.append((stream, number, latency_ns))
                 else:
                     self._receive(link, payload, is_text=True, now_ns=now_ns)
             elif opcode == frames.BINARY:
@@ -543,6 +547,9 @@ class Connection:
                 case Arrived(message, sample, stamp):
                     if stamp is not None and stamp.stream is not None:
                         self._ledger.received(self._receipts, stamp.stream, stamp.number)
+                        if not stamp.number & FOLLOWED_MASK and sample and sample.latency_ns:
+                            follow = (stamp.stream, stamp.number, sample.latency_ns)
+                            self._meter.followed.append(follow)
                     if sample is not None:
                         self._observer.record(sample)
                     self._observer.message(message)

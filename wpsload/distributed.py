@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 _REPORT = "wpsload"
 _LEDGER = "wpsload.ledger"
+_FAN_OUT = "wpsload.fan_out"
 _TARGET = "wpsload.target"
 _TAKE = "wpsload.take"
 _GIVEN = "wpsload.given"
@@ -82,6 +83,7 @@ class Worker:
     def _report(self, data: dict[str, Any], **_: Any) -> None:
         data[_REPORT] = self._run.recorder.drain()
         data[_LEDGER] = self._run.ledger.drain()
+        data[_FAN_OUT] = self._run.fan_out.drain()
         data[_TARGET] = self._target
 
     def _drain_for_master(self, **_: Any) -> None:
@@ -162,6 +164,7 @@ class Master:
             self._open[client_id] += self._run.recorder.merge(delta)
         if (ledger := data.pop(_LEDGER, None)) is not None:
             self._run.ledger.merge(ledger)
+        self._run.fan_out.merge(data.pop(_FAN_OUT, ()))
         if (target := data.pop(_TARGET, None)) is not None:
             self._targets.add(target)
             if len(self._targets) > 1:

@@ -7,6 +7,7 @@ does once for thousands of messages what would be costly for each.
 
 from dataclasses import dataclass
 
+from wpsload.fan_out import Receipt
 from wpsload.metrics import Metric
 
 __all__ = ["Batch", "Meter", "Series", "Taken"]
@@ -42,6 +43,7 @@ class Taken:
     sent_bytes: int
     received_bytes: int
     batches: tuple[Batch, ...]
+    followed: tuple[Receipt, ...] = ()
     due: int = 0
     achieved: int = 0
     late: int = 0
@@ -52,7 +54,8 @@ class Meter:
     """Counts messages and payload bytes written, payload bytes received, and keeps latencies.
 
     Of open loops it counts the arrivals that were `due`, and what became of them: `achieved` is
-    written, `late` written too late and part of that, `dropped` never written.
+    written, `late` written too late and part of that, `dropped` never written. `followed` are the
+    receipts of messages that are followed to their last member, see `wpsload.fan_out`.
     """
 
     __slots__ = (
@@ -60,6 +63,7 @@ class Meter:
         "achieved",
         "dropped",
         "due",
+        "followed",
         "late",
         "received_bytes",
         "sent",
@@ -71,6 +75,7 @@ class Meter:
         self.sent_bytes = 0
         self.received_bytes = 0
         self.due = self.achieved = self.late = self.dropped = 0
+        self.followed: list[Receipt] = []
         self._series: dict[Metric, Series] = {}
 
     def series(self, metric: Metric) -> Series:
@@ -92,6 +97,7 @@ class Meter:
             self.sent_bytes,
             self.received_bytes,
             tuple(batches),
+            followed=tuple(self.followed),
             due=self.due,
             achieved=self.achieved,
             late=self.late,
@@ -99,4 +105,5 @@ class Meter:
         )
         self.sent = self.sent_bytes = self.received_bytes = 0
         self.due = self.achieved = self.late = self.dropped = 0
+        self.followed.clear()
         return taken

@@ -10,6 +10,8 @@ __all__ = [
     "DELIVERY",
     "ECHO",
     "EVENT",
+    "GROUP_FIRST",
+    "GROUP_LAST",
     "JOIN_GROUP",
     "LEAVE_GROUP",
     "METRICS",
@@ -66,6 +68,12 @@ DELIVERY = Metric(
     "group",
     "message written by its sender, by `publish`: due → received, once for every member",
 )
+GROUP_FIRST = Metric(
+    "DELIVERY", "group.first", "message due or written → received by its first member"
+)
+GROUP_LAST = Metric(
+    "DELIVERY", "group.last", "message due or written → received by its last member: fan-out"
+)
 
 METRICS: tuple[Metric, ...] = (
     CONNECT,
@@ -78,9 +86,11 @@ METRICS: tuple[Metric, ...] = (
     EVENT,
     ECHO,
     DELIVERY,
+    GROUP_FIRST,
+    GROUP_LAST,
 )
 
-OWN_METRICS = frozenset({SEND_TO_GROUP_SERVICE})
+OWN_METRICS = frozenset({SEND_TO_GROUP_SERVICE, GROUP_FIRST, GROUP_LAST})
 """A second look at what another metric counts already: Locust would add them up, so it has them
 not."""
 

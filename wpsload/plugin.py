@@ -207,6 +207,7 @@ def _write_seconds(csv: PubsubCsv, run: LoadRun, environment: Environment) -> No
                 recording.write_meanwhile(run.recorder, _process.doubts)
 
     while True:
+        run.complete_fan_out()
         _writing(
             environment, lambda: csv.write_seconds(run.recorder, now_s=unix_s(), users=users())
         )
@@ -287,7 +288,9 @@ def _described_target() -> str:
 
 @events.test_stop.add_listener
 def _stop(environment: Environment, **_: Any) -> None:
-    recorder = run_of(environment).recorder  # which brings Locust's statistics up to date as well
+    run = run_of(environment)
+    recorder = run.recorder  # which brings Locust's statistics up to date as well
+    run.complete_fan_out(is_over=True)
     if (csv := _preparation.csv) is not None:
         _writing(environment, lambda: csv.finish(recorder, now_s=unix_s()))
     if (recording := _process.recording) is not None:
@@ -312,7 +315,9 @@ def _finish(environment: Environment, **_: Any) -> None:
     """
     if isinstance(environment.runner, LocalRunner):
         environment.runner.stop()
-    recorder = run_of(environment).recorder
+    run = run_of(environment)
+    recorder = run.recorder
+    run.complete_fan_out(is_over=True)
     locust_precision.complete_files()
     if (csv := _preparation.csv) is None:
         return

@@ -21,10 +21,11 @@ from wpsload.clock import CLOCK, clock_ns, unix_s
 from wpsload.dialing import Address
 from wpsload.engine import Engine
 from wpsload.familiar import Familiar
+from wpsload.fan_out import FanOut
 from wpsload.histogram import Histogram
 from wpsload.ledger import Ledger
 from wpsload.meter import Batch, Meter
-from wpsload.metrics import DELIVERY, OWN_METRICS, Sample
+from wpsload.metrics import DELIVERY, GROUP_FIRST, GROUP_LAST, OWN_METRICS, Sample
 from wpsload.options import Settings
 from wpsload.recorder import Recorder
 from wpsload.target import Target
@@ -105,6 +106,7 @@ class LoadRun:
         self.ledger = Ledger(itertools.count(random.getrandbits(_STREAM_BITS)).__next__)
         self.lead_ns = {CLOCK: 0}
         self.familiar = Familiar(self.lead_ns)
+        self.fan_out = FanOut()
         self._started_ns = clock_ns()
         self._random = Random()  # noqa: S311  # spreads senders
         self._rolled_s = now_s()
@@ -132,6 +134,7 @@ class LoadRun:
         self._rolled_s = self._now_s()
         self._recorder.reset()
         self.ledger.reset()
+        self.fan_out.reset()
         self.familiar = Familiar(self.lead_ns, is_numbered=settings.has_ledger)
 
     def due_times_ns(self, plan: Plan | None, *sender: int) -> Iterator[int]:
@@ -163,6 +166,7 @@ class LoadRun:
             for name in _METERED:
                 if amount := getattr(taken, name):
                     self._recorder.count(name, amount, int(taken_s))
+            self.fan_out.add(taken.followed, int(taken_s))
             latencies = []
             for batch in taken.batches:
                 latency = Histogram()
@@ -182,6 +186,12 @@ class LoadRun:
     def may_address_wait(self) -> bool:
         """True if `address` waits for somebody."""
         return self._target().may_wait
+
+    def complete_fan_out(self, *, is_over: bool = False) -> None:
+        """Record the messages that have reached their last member; all, once the run is over."""
+        for one in self.fan_out.complete(None if is_over else int(self._now_s())):
+            for metric, latency_ns in ((GROUP_FIRST, one.first_ns), (GROUP_LAST, one.last_ns)):
+                self._recorder.add(Sample(metric, latency_ns), one.second)
 
     def address(self, number: int) -> Address:
         """Where user `number` connects; mints or fetches a token, so never within a measurement.

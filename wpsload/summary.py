@@ -80,7 +80,9 @@ def summary_lines(record: Record) -> list[str]:
 def _latency_lines(views: Views, mark: str, uncertainty_ns: int) -> list[str]:
     found = [views.of(metric).metrics.get(metric) for metric in views.run.metrics]
     rows = [
-        _latency_cells(measured, mark, uncertainty_ns if measured.metric is DELIVERY else 0)
+        _latency_cells(
+            measured, mark, uncertainty_ns if measured.metric.type == DELIVERY.type else 0
+        )
         for measured in found
         if measured is not None
         if measured.failure_count or measured.latency.max_ns != 0  # without TLS it takes no time
