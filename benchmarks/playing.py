@@ -62,7 +62,12 @@ def _measure_window(contest: Contest, side: Side, *, warm_up_s: float, window_s:
         with _generator(invocation, folder) as process:
             _wait_until_ready(contest, side, server, process)
             if contest.burst:
-                server.tell(f"push {side.work.payload_bytes} {contest.burst} {CLOCK}")
+                stamp = (
+                    f"wps2:{CLOCK}:0000000babe: 24"
+                    if side.work.is_numbered
+                    else f"wps1:{CLOCK}: 16"
+                )
+                server.tell(f"push {side.work.payload_bytes} {contest.burst} {stamp}")
             _stay(process, warm_up_s)
             before = _read(server, process)
             _stay(process, window_s)

@@ -100,6 +100,7 @@ PLAIN, PACED, LOOP, TASK = "plain Locust", "paced", "scripted loop", "scripted @
 ARTILLERY, TSUNG, NODE, AZURE, C = "Artillery", "Tsung", "Node ws", "Azure SDK", "C client"
 MEMBER, WEBSOCKET = "wpsload", "websocket-client"
 AT_200, AT_10000 = "itself at 200", "at 10,000"
+BARE, _BARE = "bare", ("--wps-no-ledger", "--wps-verdict", "off", "--wps-no-record")
 AT_LIMIT, AT_SHARE = "at its limit", f"at {SHARE:.0%} of it"
 
 CONTESTS: Mapping[str, Contest] = {
@@ -181,6 +182,22 @@ CONTESTS: Mapping[str, Contest] = {
             AT_SHARE: Side(OurUser("Paced"), _CLOSED, share_of=AT_LIMIT),
         },
     ),
+    "measuring": Contest(
+        "closed loop, 200 connections, 200 B, ws, measuring everything and as little as can be",
+        {
+            PACED: Side(OurUser("Paced"), _CLOSED),
+            BARE: Side(OurUser("Paced", options=_BARE), _CLOSED),
+        },
+    ),
+    "measuring-received": Contest(
+        f"receive in bursts of {_BURST}, measuring everything and as little as can be",
+        {
+            MEMBER: Side(OurUser("Member", "group"), _CLOSED),
+            BARE: Side(OurUser("Member", "group", options=_BARE), Work(is_numbered=False)),
+        },
+        counted="delivered",
+        burst=_BURST,
+    ),
     "stand-in": Contest(
         "the stand-in, driven by the C client: closed loop, 200 connections, 200 B",
         {C: Side(CClient(), _CLOSED)},
@@ -212,6 +229,11 @@ ROWS = (
     Row("CPU at 10,000 connections, closed loop", "many", AT_10000, AT_200, "growth", 1.5, 1.2),
     Row("CPU at 10,000, same rate", "many-paced", AT_10000, AT_200, "growth", 1.5, 1.2),
     Row("send slip p99 at 80 % of its limit", "pacing", AT_SHARE, AT_LIMIT, "slip", 1.0, 0.5),
+    Row("measuring everything: messages/s", "measuring", PACED, BARE, "rate", 0.9, 0.95),
+    Row(
+        "measuring everything: deliveries/s",
+        *("measuring-received", MEMBER, BARE, "rate", 0.9, 0.95),
+    ),
     Row("stand-in: acks/s", "stand-in", C, None, "absolute", 80_000, None),
     Row("stand-in: deliveries/s", "stand-in-fan-out", C, None, "absolute", 500_000, None),
 )
