@@ -41,10 +41,13 @@ LAYERS = {
         *("arguments", "embedded", "interrupt", "negotiate"),
         *(
             "standin.access",
+            "standin.delivery",
+            "standin.late",
             "standin.masking",
             "standin.pipe",
             "standin.wire",
             "standin.rest",
+            "standin.strikes",
             "standin.server",
         ),
         "standin.command",
