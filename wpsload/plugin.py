@@ -124,6 +124,9 @@ def _add_options(parser: ArgumentParser, **_: Any) -> None:
 
 @events.init.add_listener
 def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None:
+    # Timers count from when the loop looked at the clock last, which was before a slow import: a
+    # run time would be that much shorter.
+    gevent.get_hub().loop.update_now()
     run = run_of(environment)
     is_forked_worker = isinstance(runner, WorkerRunner) and _preparation.has_forked
     interrupt.install(

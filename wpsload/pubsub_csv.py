@@ -106,6 +106,7 @@ def history_text(record: Record) -> str:
         "users": series.users,
         "connections_open": series.columns.get("connections_open", []),
         **{f"{name}_per_s": column for name, column in series.columns.items()},
+        "offered_per_s": series.columns.get("due", []),
     }
     stems = {(metric.type, metric.name): stem for metric, stem in _TIMED.items()}
     for one in series.metrics:
