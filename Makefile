@@ -44,10 +44,10 @@ autobahn: $(VENV)/.dev  ## Run Autobahn|Testsuite, which needs Python 2.7, on st
 
 lock: $(VENV)/.dev  ## Choose the newest versions that pyproject.toml allows
 	$(BIN)/pip install -q uv
-	$(BIN)/uv pip compile -q --universal --upgrade --generate-hashes --no-annotate --no-header \
-		--exclude-newer "$$(date -u -d '-7 days' +%F)" pyproject.toml -o .ci/lock/run.txt
-	$(BIN)/uv pip compile -q --universal --upgrade --generate-hashes --no-annotate --no-header \
-		--exclude-newer "$$(date -u -d '-7 days' +%F)" pyproject.toml --group dev -c .ci/lock/run.txt -o .ci/lock/dev.txt
+	$(BIN)/uv pip compile -q --universal --no-strip-extras --upgrade --generate-hashes --no-annotate \
+		--no-header --exclude-newer "$$(date -u -d '-7 days' +%F)" pyproject.toml -o .ci/lock/run.txt
+	$(BIN)/uv pip compile -q --universal --no-strip-extras --upgrade --generate-hashes --no-annotate \
+		--no-header --exclude-newer "$$(date -u -d '-7 days' +%F)" pyproject.toml --group dev -c .ci/lock/run.txt -o .ci/lock/dev.txt
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
