@@ -1,10 +1,12 @@
 """The columns of a run are its seconds, written down or not."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from recording import START, steady_run
 
 from wpsload.metrics import CONNECT, ECHO, SEND_TO_GROUP, Sample
+from wpsload.record import Series
 from wpsload.recorder import Recorder
 from wpsload.timeline import COLUMNS, Timeline
 
@@ -19,6 +21,9 @@ def test_it_does_not_matter_how_many_seconds_were_added(settled: int) -> None:
     rest = [(one, 4) for one in seconds[settled:]]
     whole = timeline.series(rest)
     assert timeline.series(rest) == whole
+    for _ in range(2):  # the second time from what is kept as text
+        data = msgspec.json.encode(timeline.series_json(rest))
+        assert msgspec.json.decode(data, type=Series) == whole
     assert whole.second == [one.second for one in seconds]
     for name in COLUMNS:
         assert whole.columns[name] == [getattr(one, name) for one in seconds]

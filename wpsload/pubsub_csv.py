@@ -24,6 +24,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.histogram import QUANTILES, Histogram
@@ -189,9 +190,16 @@ class PubsubCsv:
 
     def series(self, recorder: Recorder, *, now_s: float) -> Series:
         """The seconds of the run, those that are written and those that are not yet."""
+        return self._timeline.series(self._rest(recorder, now_s))
+
+    def series_json(self, recorder: Recorder, *, now_s: float) -> Any:
+        """The same for `record.to_json`, while the run goes on."""
+        return self._timeline.series_json(self._rest(recorder, now_s))
+
+    def _rest(self, recorder: Recorder, now_s: float) -> list[tuple[Second, int | None]]:
         users = dict(self._samples)
         rest = recorder.seconds(until=int(now_s)) or recorder.seconds()
-        return self._timeline.series((one, users.get(one.second, self._users)) for one in rest)
+        return [(one, users.get(one.second, self._users)) for one in rest]
 
     def finish(self, recorder: Recorder, *, now_s: float) -> None:
         """The run is over: write the seconds that are left, this one included, and its row.

@@ -22,7 +22,7 @@ from wpsload.errors import WpsloadError
 from wpsload.options import OPTIONS, Settings
 from wpsload.phases import Mark, Phases
 from wpsload.pubsub_csv import PubsubCsv
-from wpsload.record import Event, Record, to_json, with_section
+from wpsload.record import Event, Record, Series, to_json, with_section
 from wpsload.record_file import RecordFile
 from wpsload.recorder import Recorder
 from wpsload.redaction import redacted
@@ -161,7 +161,8 @@ class Recording:
             if record is None:
                 return
             self._written_s = record.written_s
-            data = to_json(record)
+            series = self._csv.series_json(recorder, now_s=record.written_s)
+            data = to_json(record, series=series)
 
             def write() -> WpsloadError | None:
                 try:
@@ -203,7 +204,7 @@ class Recording:
             command=[redacted(one) for one in sys.argv],
             phases=self._phases.phases(now_s),
             spans=spans_of(recorder, into=_PARTS if is_over else 1),
-            series=self._csv.series(recorder, now_s=now_s),
+            series=self._csv.series(recorder, now_s=now_s) if is_over else Series(),
             events=list(self._events),
             doubts=[redacted(one) for one in doubts],
         )
