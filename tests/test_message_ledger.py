@@ -175,6 +175,38 @@ def test_a_drain_in_the_middle_counts_once() -> None:
     assert balance.out_of_order == 1
 
 
+def test_a_sender_that_comes_later_is_expected_from_the_start() -> None:
+    """Who is a member by then misses nothing of it unnoticed, not even all of it."""
+    ledger = new_ledger()
+    member, gone, sender = (ledger.receipts() for _ in range(3))
+    for one in (member, gone, sender):
+        ledger.joined(one, GROUP)
+    ledger.left(gone, GROUP)
+    stream = ledger.open_stream(GROUP, settled, receiver=sender)
+    stream.sequence = 10
+    ledger.received(member, stream.number, 7)
+    for one in (member, gone, sender):
+        ledger.ended(one, ledger.settled(one))
+    balance = ledger.balance(Outcomes(acknowledged=10))
+    assert (balance.delivered, balance.missing) == (1, 9)
+    stream = ledger.open_stream(GROUP, settled, receiver=None)
+    assert member.next == {}  # its connection is over
+
+
+def test_leaving_and_coming_back_is_no_loss() -> None:
+    """A sender in another process goes on meanwhile, and nobody owes what it sent then."""
+    ledger = new_ledger()
+    member = ledger.receipts()
+    ledger.joined(member, GROUP)
+    for number in (0, 1):
+        ledger.received(member, 99, number)
+    ledger.left(member, GROUP)
+    ledger.joined(member, GROUP)
+    ledger.received(member, 99, 50)
+    ledger.ended(member, ledger.settled(member))
+    assert ledger.balance(Outcomes()).missing == 0
+
+
 def test_who_joins_later_expects_no_earlier_message() -> None:
     """A stream that is under way begins for a new member where it is."""
     ledger = new_ledger()

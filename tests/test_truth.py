@@ -5,13 +5,15 @@ groups before the first message is due and the plan is over before they leave, s
 under way at an edge: counts have to be equal, to the message.
 """
 
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from locusting import Finished, run_locust
+from locusting import Finished, run_locust, running_locust
 from serving import StandIn
 
 from wpsload.figures import figures_of
@@ -23,6 +25,7 @@ from wpsload.metrics import (
     GROUP_LAST,
     JOIN_GROUP,
     SEND_TO_GROUP,
+    SEND_TO_GROUP_SERVICE,
     Metric,
 )
 from wpsload.record import Record, from_json
@@ -148,8 +151,11 @@ def test_messages_that_are_refused_are_rejected(
 def test_deliveries_that_are_dropped_are_missing(
     start_stand_in: Callable[..., StandIn], tmp_path: Path
 ) -> None:
-    """Acknowledged to the sender, and kept from one member: nothing else would notice."""
-    stand_in = start_stand_in("--fault", "drop-delivery:every=50")
+    """Acknowledged to the sender, and kept from one member: nothing else would notice.
+
+    51 and the 10 members of a group have no common divisor, so that each of them is struck.
+    """
+    stand_in = start_stand_in("--fault", "drop-delivery:every=51")
     reported = load(stand_in, tmp_path, "--wps-threshold", "loss==0")
     check_books(reported, stand_in)
     dropped = stand_in.stats()["faults"]["drop-delivery"]
@@ -324,3 +330,33 @@ def test_the_check_of_the_stall_can_fail(
     assert (reported.of(SEND_TO_GROUP).latency.max_ns or 0) > 0.9 * NS_PER_S  # it was there
     with pytest.raises(AssertionError):
         check_stall(reported.of(SEND_TO_GROUP))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped here")
+def test_latency_counts_from_due_and_not_from_sent(stand_in: StandIn, tmp_path: Path) -> None:
+    """The generator itself freezes for a second: what was due then is sent late, and says so.
+
+    Service time is what latency would be if it counted from when a message was sent. The very check
+    that response time passes has to fail on it.
+    """
+    arguments = (
+        *("--headless", "--users", str(USERS), "--spawn-rate", str(USERS), "--run-time", "20s"),
+        *("--wps-group-size", str(GROUP), "--wps-payload-bytes", "200", "--wps-plan", LONG_PLAN),
+    )
+    environ = {"WPS_CONNECTION_STRING": stand_in.connection_string}
+    with running_locust("pubsub.py", *arguments, folder=tmp_path, environ=environ) as process:
+        while stand_in.stats()["requests"].get("sendToGroup", 0) < 2 * USERS * RATE_PER_S:
+            assert process.poll() is None  # until the plan has been under way for two seconds
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1)  # what is tested is time itself
+        process.send_signal(signal.SIGCONT)
+        said, _ = process.communicate()
+    [path] = tmp_path.glob("reports/*/run.json")
+    record = from_json(path.read_bytes(), source=str(path))
+    reported = Reported(Finished(process.returncode, said, tmp_path), record)
+    check_books(reported, stand_in, plan_count=USERS * RATE_PER_S * 12)
+    check_stall(reported.of(SEND_TO_GROUP))
+    with pytest.raises(AssertionError):
+        check_stall(reported.of(SEND_TO_GROUP_SERVICE))
+    assert record.verdict is not None
+    assert record.verdict["level"] != "VALID"  # a generator that was late says so

@@ -280,8 +280,9 @@ class Connection:
     def close(self) -> None:
         """Wait for the answers that are due, then close with code 1000.
 
-        Schedules end first. `drain_s` bounds the wait for the answers and once more the closing
-        handshake. What the service sends until it answers the close is still received and counted.
+        Schedules end first. `drain_s` bounds the wait for the answers, for deliveries that are on
+        their way, and once more for the closing handshake. What the service sends until it answers
+        the close is still received and counted.
         Closing again waits until that is done.
 
         Raises:
@@ -289,7 +290,7 @@ class Connection:
         """
         self._may_wait()
         if self._is_stopping:
-            self._wait_until(lambda: self._link is None, 2 * self._limits.drain_s)
+            self._wait_until(lambda: self._link is None, 3 * self._limits.drain_s)
             return
         self._is_stopping = True
         for publishing in tuple(self._publishings):
@@ -300,7 +301,15 @@ class Connection:
             if self._session.state is State.OPEN:
                 self._wait_until(self._is_drained, self._limits.drain_s)
             if self._session.state is State.OPEN and self._link is not None:
-                self._settled = self._ledger.settled(self._receipts)
+                self._settled = settled = self._ledger.settled(self._receipts)
+                self._wait_until(
+                    lambda: (
+                        self._session.state is not State.OPEN
+                        or self._ledger.has_received(self._receipts, settled)
+                    ),
+                    self._limits.drain_s,
+                )
+            if self._session.state is State.OPEN and self._link is not None:
                 self._session.closing()
                 self._is_open = False
                 self._link.close(NORMAL_CLOSURE)
@@ -503,8 +512,6 @@ class Connection:
                         self._time(SEND_TO_GROUP_SERVICE, now_ns - written_ns)
                     if group is not None:
                         self._account_for_group(metric, group)
-                    if self._is_stopping:
-                        self._tell_news()
                 elif is_deaf and (stamped := session.delivered(payload)) is not None:
                     stream, sent_ns, number = stamped
                     latency_ns = max(0, now_ns - sent_ns)
@@ -524,6 +531,8 @@ class Connection:
                 self._receive(link, payload, is_text=False, now_ns=now_ns)
             else:
                 link.control(opcode, payload)
+        if self._is_stopping:
+            self._tell_news()
 
     def _go_on(self, asker: Any, key: int) -> None:
         """Switch to the greenlet that waits for the answer."""

@@ -63,7 +63,9 @@ class Judging:
 
     def verdict(self) -> Verdict:
         """The verdict on the run as it is now."""
-        return self._judge.verdict(dropped=self._run.recorder.totals().dropped)
+        totals = self._run.recorder.totals()
+        waiting = totals.dropped_waiting
+        return self._judge.verdict(dropped=totals.dropped - waiting, waiting=waiting)
 
     def measured(self) -> dict[str, Any]:
         """What each process that makes load measured of itself, by its name, as values of JSON."""

@@ -22,8 +22,9 @@ from wpsload.receipts import Deliveries, Gap, Receipts
 
 __all__ = ["Balance", "Ledger", "Outcomes", "Stream"]
 
-_MOST_STREAMS = 2048
-"""Senders of one group whose numbers a new member notes; more would hold up the event loop."""
+_MOST_NOTED = 2048
+"""Senders that a new member of their group notes, and members that note a new sender; more would
+hold up the event loop."""
 
 
 class Stream:
@@ -172,6 +173,7 @@ class Ledger:
         self._drained_sent = 0
         self._streams: dict[int, Stream] = {}
         self._of_group: dict[str, dict[int, Stream]] = {}
+        self._members: dict[str, dict[int, Receipts]] = {}  # by `id`
         self._final: dict[int, int] = {}  # of streams that are closed: their last number and one
         self._gaps: list[Gap] = []
         self._void: dict[int, set[int]] = {}
@@ -186,6 +188,11 @@ class Ledger:
         self._streams[stream.number] = stream
         if group is not None:
             self._of_group.setdefault(group, {})[stream.number] = stream
+            members = self._members.get(group, {})
+            if len(members) <= _MOST_NOTED:
+                for member in members.values():
+                    if member is not receiver:
+                        member.expect(stream.number, 0)
         return stream
 
     def close_stream(self, stream: Stream) -> None:
@@ -213,8 +220,10 @@ class Ledger:
 
     def joined(self, receipts: Receipts, group: str) -> None:
         """The ack is in: from now on everything that is sent to `group` is for that client."""
+        self._members.setdefault(group, {})[id(receipts)] = receipts
+        receipts.groups.add(group)
         streams = self._of_group.get(group, {})
-        if len(streams) <= _MOST_STREAMS:
+        if len(streams) <= _MOST_NOTED:
             for stream in streams.values():
                 if stream.receiver is not receipts:
                     receipts.expect(stream.number, stream.sequence)
@@ -228,11 +237,23 @@ class Ledger:
             receipts.irregular(stream, number)
 
     def left(self, receipts: Receipts, group: str) -> None:
-        """The ack is in: nothing more of `group` is for that client."""
+        """The ack is in: nothing more of `group` is for that client.
+
+        Whose group is not known, as the sender is in another process or has ended, ends as well: if
+        it is of another group, it begins anew with what comes next.
+        """
+        self._forget_member(receipts, group)
         for number in list(receipts.next):
             stream = self._streams.get(number)
-            if stream is not None and stream.group == group:
+            if stream is None or stream.group == group:
                 self._gaps += receipts.finish(number)
+
+    def _forget_member(self, receipts: Receipts, group: str) -> None:
+        receipts.groups.discard(group)
+        members = self._members.get(group, {})
+        members.pop(id(receipts), None)
+        if not members:
+            self._members.pop(group, None)
 
     def settled(self, receipts: Receipts) -> dict[int, int]:
         """By stream, the number before which the client must have received all.
@@ -247,8 +268,15 @@ class Ledger:
                 settled[number] = final
         return settled
 
+    def has_received(self, receipts: Receipts, settled: Mapping[int, int]) -> bool:
+        """True if nothing that has to come by then is under way."""
+        following = receipts.next
+        return all(following.get(number, until) >= until for number, until in settled.items())
+
     def ended(self, receipts: Receipts, settled: Mapping[int, int]) -> None:
         """The client's connection is over, and with it its being in any group."""
+        for group in list(receipts.groups):
+            self._forget_member(receipts, group)
         for number in list(receipts.next):
             self._gaps += receipts.finish(number, settled.get(number))
 

@@ -48,20 +48,23 @@ class Taken:
     achieved: int = 0
     late: int = 0
     dropped: int = 0
+    dropped_waiting: int = 0
 
 
 class Meter:
     """Counts messages and payload bytes written, payload bytes received, and keeps latencies.
 
     Of open loops it counts the arrivals that were `due`, and what became of them: `achieved` is
-    written, `late` written too late and part of that, `dropped` never written. `followed` are the
-    receipts of messages that are followed to their last member, see `wpsload.fan_out`.
+    written, `late` written too late and part of that, `dropped` never written, `dropped_waiting`
+    because the connection could not take it and part of that. `followed` are the receipts of
+    messages that are followed to their last member, see `wpsload.fan_out`.
     """
 
     __slots__ = (
         "_series",
         "achieved",
         "dropped",
+        "dropped_waiting",
         "due",
         "followed",
         "late",
@@ -74,7 +77,7 @@ class Meter:
         self.sent = 0
         self.sent_bytes = 0
         self.received_bytes = 0
-        self.due = self.achieved = self.late = self.dropped = 0
+        self.due = self.achieved = self.late = self.dropped = self.dropped_waiting = 0
         self.followed: list[Receipt] = []
         self._series: dict[Metric, Series] = {}
 
@@ -102,8 +105,9 @@ class Meter:
             achieved=self.achieved,
             late=self.late,
             dropped=self.dropped,
+            dropped_waiting=self.dropped_waiting,
         )
         self.sent = self.sent_bytes = self.received_bytes = 0
-        self.due = self.achieved = self.late = self.dropped = 0
+        self.due = self.achieved = self.late = self.dropped = self.dropped_waiting = 0
         self.followed.clear()
         return taken

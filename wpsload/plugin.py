@@ -239,6 +239,7 @@ def _doubt(environment: Environment, text: str) -> None:
 @events.test_start.add_listener
 def _start(environment: Environment, **_: Any) -> None:
     _process.has_run = True
+    _process.doubts.clear()
     run = run_of(environment)
     run.start(Settings.read(vars(environment.parsed_options)))
     if _preparation.csv is not None:
@@ -271,8 +272,11 @@ def _sections(run: LoadRun) -> dict[str, dict[str, Any]]:
     """What the record holds besides the samples: the books, and how the generator did."""
     recorder = run.recorder
     sections: dict[str, dict[str, Any]] = {}
-    if run.settings.has_ledger and (sends := recorder.totals().metrics.get(SEND_TO_GROUP)):
-        outcomes = Outcomes.of(sends.successes, sends.failures, sends.unanswered)
+    sends = recorder.totals().metrics.get(SEND_TO_GROUP)
+    if run.settings.has_ledger and (sends or run.ledger.counts.received):
+        outcomes = (
+            Outcomes.of(sends.successes, sends.failures, sends.unanswered) if sends else Outcomes()
+        )
         sections["ledger"] = run.ledger.balance(outcomes).to_dict()
     if _process.clocks is not None and (clocks := _process.clocks.to_dict()) is not None:
         sections["clocks"] = clocks
@@ -293,8 +297,10 @@ def _described_target() -> str:
 def _stop(environment: Environment, **_: Any) -> None:
     run = run_of(environment)
     recorder = run.recorder  # which brings Locust's statistics up to date as well
-    run.complete_fan_out(is_over=True)
     if (csv := _preparation.csv) is not None:
+        run.complete_fan_out(is_over=True)
+        for doubt in _process.master.doubts if _process.master else ():
+            _doubt(environment, doubt)
         _writing(environment, lambda: csv.finish(recorder, now_s=unix_s()))
     if (recording := _process.recording) is not None:
         recording.end()
@@ -320,10 +326,10 @@ def _finish(environment: Environment, **_: Any) -> None:
         environment.runner.stop()
     run = run_of(environment)
     recorder = run.recorder
-    run.complete_fan_out(is_over=True)
     locust_precision.complete_files()
     if (csv := _preparation.csv) is None:
         return
+    run.complete_fan_out(is_over=True)
     _writing(environment, lambda: csv.close(recorder, now_s=unix_s()))
     for doubt in _process.master.doubts if _process.master else ():
         _doubt(environment, doubt)

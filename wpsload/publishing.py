@@ -142,9 +142,11 @@ class OpenLoop(Publishing):
         while self._due_ns <= until_ns:
             meter.due += 1
             meter.dropped += 1
+            meter.dropped_waiting += self._is_held
             self._due_ns = next(self._due_times_ns, _NEVER_NS)
         if self._held:
             meter.dropped += len(self._held)
+            meter.dropped_waiting += len(self._held) if self._is_held else 0
             self._held = None
 
     def resume(self) -> None:
@@ -187,6 +189,7 @@ class OpenLoop(Publishing):
             late_ns = now_ns - due_ns
             if late_ns > self._most_late_ns:
                 meter.dropped += 1
+                meter.dropped_waiting += due_ns < self._free_ns
                 continue
             if not self._publisher.publish_next(self._publication, due_ns, now_ns):
                 self._is_held = True

@@ -35,14 +35,15 @@ class Receipts:
 
     `next` holds, by stream, the number that comes next. Who receives that very number counts it up
     himself, as a call for each message would cost more than all the rest; any other number is for
-    `irregular`.
+    `irregular`. `groups` are those that it is a member of.
     """
 
-    __slots__ = ("_counts", "_gaps", "_starts", "next")
+    __slots__ = ("_counts", "_gaps", "_starts", "groups", "next")
 
     def __init__(self, counts: Deliveries) -> None:
         self._counts = counts
         self.next: dict[int, int] = {}
+        self.groups: set[str] = set()
         self._starts: dict[int, int] = {}
         self._gaps: dict[int, list[tuple[int, int]]] = {}  # by stream, in order
 

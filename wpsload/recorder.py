@@ -25,11 +25,14 @@ __all__ = ["COUNTS", "Measured", "Part", "Recorded", "Recorder", "Second", "Tota
 
 COUNTS = (
     *("sent", "sent_bytes", "received_bytes", "opened", "closed"),
-    *("due", "achieved", "late", "dropped"),
+    *("due", "achieved", "late", "dropped", "dropped_waiting"),
 )
 """What is counted without being timed: messages and payload bytes written, payload bytes received,
 connections that opened and closed; of open loops the arrivals that were due, those of them that
-were written, written late, and never written. In the end `due` is `achieved` and `dropped`."""
+were written, written late, and never written; and once more those of the latter that waited for
+their connection. In the end `due` is `achieved` and `dropped`."""
+
+_LOAD_COUNTS = ("due", "achieved", "late", "dropped", "dropped_waiting", "sent")
 
 _MAX_GAP_S = 3600
 """A longer time without data is not filled with empty seconds: it comes from a worker whose clock
@@ -92,6 +95,7 @@ class Recorded:
     achieved: int
     late: int
     dropped: int
+    dropped_waiting: int
     sent: int
     acked: int
     delivered: int
@@ -237,7 +241,7 @@ class _Tally:
         metrics = {one.metric: one for one in measured}
         return {
             "connects": metrics[CONNECT].successes if CONNECT in metrics else 0,
-            **{name: self.counts[name] for name in ("due", "achieved", "late", "dropped", "sent")},
+            **{name: self.counts[name] for name in _LOAD_COUNTS},
             "acked": sum(
                 one.count - one.unanswered_count for one in measured if one.metric.type == "ACK"
             ),

@@ -25,14 +25,14 @@ from wpsload.pubsub_csv import PubsubCsv
 from wpsload.record import Event, Record, Series, to_json, with_section
 from wpsload.record_file import RecordFile
 from wpsload.recorder import Recorder
-from wpsload.redaction import redacted
+from wpsload.redaction import redacted, redacted_command
 from wpsload.run import LoadRun
 from wpsload.thresholds import judge
 from wpsload.timeline import spans_of
 
 __all__ = ["Recording"]
 
-_WRITE_EVERY_S = 5.0
+_WRITE_EVERY_S = 7.0
 _MAX_EVENTS = 1000
 _PARTS = 5  # of the window, to see by how much a percentile varies within the run
 _MARGIN_S = 5.0  # beyond the longest connect: who cannot connect does not hold up the window
@@ -75,6 +75,7 @@ class Recording:
         self.file: RecordFile | None = None
         self._phases: Phases | None = None
         self._is_interrupted = False
+        self._is_over = True
         self._writing = RLock()  # two that write at once would have the same unfinished file
 
     @property
@@ -91,7 +92,7 @@ class Recording:
         self._started_s = self._written_s = unix_s()
         self._phases = Phases(self._started_s, warm_up_s=self._run.settings.warm_up_s)
         self._mark(recorder, [Mark("connect", int(self._started_s))])
-        self._is_stopping = self._is_interrupted = False
+        self._is_stopping = self._is_interrupted = self._is_over = False
         self._spawned_s: float | None = None
         self._events: list[Event] = []
         self._workers: set[str] = set()
@@ -132,7 +133,7 @@ class Recording:
     def end(self) -> None:
         """The drain is over."""
         if self._phases is not None:
-            self._is_stopping = True
+            self._is_stopping = self._is_over = True
             self._phases.end(unix_s())
 
     def note(self, kind: str, text: str) -> None:
@@ -144,7 +145,7 @@ class Recording:
         """Whether it is time to write, while the run goes on."""
         return (
             self.file is not None
-            and self.is_running
+            and not self._is_over
             and unix_s() - self._written_s > _WRITE_EVERY_S
         )
 
@@ -155,7 +156,7 @@ class Recording:
             WpsloadError: if it cannot be written.
         """
         with self._writing:
-            if (file := self.file) is None or not self.is_running:
+            if (file := self.file) is None or self._is_over:
                 return
             record = self.record(recorder, doubts, is_over=False)
             if record is None:
@@ -193,7 +194,7 @@ class Recording:
         now_s = unix_s()
         record = Record(
             state=("interrupted" if self._is_interrupted else "finished") if is_over else "running",
-            scenario=self._scenario(),
+            scenario=redacted(self._scenario()),
             started_s=self._started_s,
             written_s=now_s,
             target=redacted(self._target()),
@@ -201,7 +202,7 @@ class Recording:
             options=self._options(),
             versions=self._versions,
             machine=self._machine,
-            command=[redacted(one) for one in sys.argv],
+            command=redacted_command(sys.argv),
             phases=self._phases.phases(now_s),
             spans=spans_of(recorder, into=_PARTS if is_over else 1),
             series=self._csv.series(recorder, now_s=now_s) if is_over else Series(),

@@ -33,7 +33,10 @@ from wpsload.target import Target
 __all__ = ["LoadRun", "NumberSource", "Numbers", "Statistics"]
 
 _STREAM_BITS = 43  # of 44: room to count streams up from a random number
-_METERED = ("sent", "sent_bytes", "received_bytes", "due", "achieved", "late", "dropped")
+_METERED = (
+    *("sent", "sent_bytes", "received_bytes"),
+    *("due", "achieved", "late", "dropped", "dropped_waiting"),
+)
 
 
 class NumberSource(Protocol):

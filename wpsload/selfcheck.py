@@ -155,9 +155,14 @@ def _histogram(values_ns: list[int]) -> Histogram:
 
 
 def _some(values_ns: list[int]) -> Histogram:
-    """Every nth if there are many, and the greatest in any case."""
-    histogram = _histogram(values_ns[:: len(values_ns) // _MOST_SLIPS + 1])
-    if values_ns and (greatest_ns := max(values_ns)) != histogram.max_ns:
+    """Every nth if there are many, counted n times, and the greatest in any case."""
+    each = len(values_ns) // _MOST_SLIPS + 1
+    if each == 1:
+        return _histogram(values_ns)
+    histogram = Histogram()
+    for value_ns in values_ns[::each]:
+        histogram.record(value_ns, each)
+    if (greatest_ns := max(values_ns)) != histogram.max_ns:
         histogram.record(greatest_ns)
     return histogram
 

@@ -53,7 +53,7 @@ def summary_lines(record: Record) -> list[str]:
     """
     totals = totals_of(record)
     if not totals.duration_s:
-        return ["nothing was measured", *_threshold_lines(record)]
+        return ["nothing was measured", *_threshold_lines(record, "")]
     views = figures_of(record)
     verdict = None if record.verdict is None else Verdict.from_dict(record.verdict)
     mark = _MARK if verdict is not None and verdict.is_invalid else ""
@@ -71,7 +71,7 @@ def summary_lines(record: Record) -> list[str]:
         _throughput_lines(totals, views),
         _ledger_lines(record.ledger),
         _failure_lines(totals),
-        _threshold_lines(record),
+        _threshold_lines(record, mark),
     ):
         lines += [*([""] if lines and section else []), *section]
     return lines
@@ -139,13 +139,14 @@ def _phase_lines(record: Record, views: Views) -> list[str]:
     return [*textwrap.wrap(f"phases: {lengths}", _WIDTH), *textwrap.wrap(covers, _WIDTH)]
 
 
-def _threshold_lines(record: Record) -> list[str]:
+def _threshold_lines(record: Record, mark: str) -> list[str]:
     lines = ["thresholds"] if record.thresholds else []
     for one in record.thresholds:
         part = "window" if one.covers == "window" else "whole run"
         note = one.note if one.note else f"of the {part}"
         verdict = "passed" if one.passed else "FAILED"
-        text = f"{verdict}  {one.expression}  {one.shown}, {note}"
+        shown = mark + one.shown if one.unit == "ns" and one.value is not None else one.shown
+        text = f"{verdict}  {one.expression}  {shown}, {note}"
         lines += textwrap.wrap(text, _WIDTH, subsequent_indent="        ")
     return lines
 

@@ -25,7 +25,7 @@ from typing import Literal
 
 from wpsload.errors import ConfigError
 from wpsload.figures import Figures, Views, figures_of, is_of_setup
-from wpsload.metrics import DELIVERY, ECHO, METRICS, Metric
+from wpsload.metrics import CONNECT, DELIVERY, ECHO, METRICS, Metric
 from wpsload.record import Record, ThresholdResult
 from wpsload.recorder import Measured
 from wpsload.units import NS_PER_MS, NS_PER_S, ms
@@ -182,9 +182,11 @@ def _limit(value: str, unit: Unit, expression: str) -> float:
 
 
 def judges_failures(thresholds: Sequence[Threshold]) -> bool:
-    """Whether one says how many requests may fail; otherwise none may."""
+    """Whether one says how many requests may fail, of all; otherwise none may."""
     return any(
-        one.subject in ("loss", "failures", "error_ratio") or one.statistic == "error_ratio"
+        one.subject in ("failures", "error_ratio")
+        and not one.statistic
+        and one.operator in ("<", "<=", "==")
         for one in thresholds
     )
 
@@ -207,6 +209,9 @@ def _judge(threshold: Threshold, record: Record, views: Views) -> ThresholdResul
 
 
 def _is_of_window(threshold: Threshold) -> bool:
+    is_of_metric = threshold.subject in _SUBJECTS and threshold.statistic != "rate"
+    if is_of_metric and is_of_setup(_SUBJECTS[threshold.subject][0]) and threshold.subject != "ack":
+        return False
     if threshold.part is not None:
         return threshold.part == "steady"
     if threshold.subject in TOTALS and threshold.statistic == "":
@@ -240,8 +245,13 @@ def _total(name: str, record: Record, figures: Figures) -> tuple[float | None, i
         return figures.counts.get("dropped", 0), None
     if name == "loss":
         return _loss(record, metrics), None
-    failures = sum(one.failure_count for one in metrics)
-    return (failures if name == "failures" else failures / count), count
+    if name == "failures":
+        return sum(one.failure_count for one in metrics), count
+    requests = [
+        one for one in metrics if one.metric.type in ("ACK", "ECHO") or one.metric == CONNECT
+    ]
+    count = sum(one.count for one in requests)
+    return (sum(one.failure_count for one in requests) / count if count else None), count
 
 
 def _loss(record: Record, metrics: Sequence[Measured]) -> int:

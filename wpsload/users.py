@@ -271,7 +271,9 @@ class PubSubUser(_WebPubSubUser):
         due_times_ns = self._due_times_ns(every, plan)
         publication: Publication
         if payload is None:
-            publication = self._stamp(group, data_type, no_echo)
+            publication = self._stamped.get((group, data_type, no_echo)) or self._stamp(
+                group, data_type, no_echo
+            )
         else:
             data = payload if callable(payload) else lambda: payload
             publication = self._compute(group, data, data_type, no_echo)

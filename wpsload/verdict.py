@@ -230,6 +230,14 @@ def _dropped(dropped: int) -> list[Reason]:
     return [Reason(Level.INVALID, text, "start a second worker (--processes 2), or offer less")]
 
 
+def _waiting(waiting: int) -> list[Reason]:
+    if not waiting:
+        return []
+    text = f"{waiting} messages that were due waited for their connection, and were never sent"
+    hint = "the service was away or did not read: what it would have answered is not in the figures"
+    return [Reason(Level.SUSPECT, text, hint)]
+
+
 def _late(what: str, lateness: Histogram, measured: SelfMeasurement) -> list[Reason]:
     p99_ns = lateness.quantile(0.99)
     if p99_ns is None or lateness.count < _MIN_SAMPLES or p99_ns <= LATE_SUSPECT_NS:
@@ -452,10 +460,14 @@ class Judge:
         """How each process does at the moment."""
         return {name: process.course.verdict for name, process in self._processes.items()}
 
-    def verdict(self, *, dropped: int = 0) -> Verdict:
-        """The verdict on the run: that on its worst process. `dropped` is of all processes."""
+    def verdict(self, *, dropped: int = 0, waiting: int = 0) -> Verdict:
+        """The verdict on the run: that on its worst process.
+
+        `dropped` arrivals are those of all processes that were due and never sent, without those
+        that were `waiting` for a connection that the service did not take them from.
+        """
         measured = self.measured()
-        reasons = _dropped(dropped)
+        reasons = [*_dropped(dropped), *_waiting(waiting)]
         whole = SelfMeasurement()
         for name, one in sorted(measured.items()):
             whole = whole.merge(one)
