@@ -18,7 +18,7 @@ demo: $(VENV)/.run  ## Run the main job for 20 s against a local stand-in of the
 		--wps-verdict warn
 
 test: lint types  ## Check style, types, documents and behaviour
-	$(BIN)/pytest tests --ignore=tests/load --numprocesses auto
+	$(BIN)/pytest tests --ignore=tests/load --numprocesses 4  # most of them wait
 	$(BIN)/pytest -p locust.env tests/load  # apart: Locust patches the standard library of its process
 
 lint: $(VENV)/.dev  ## Check style, spelling and generated documents
