@@ -14,10 +14,11 @@ demo: $(VENV)/.run  ## Run the main job for 20 s against a local stand-in of the
 	@mkdir -p reports/demo
 	env -u WPS_CONNECTION_STRING -u WPS_CLIENT_URL -u WPS_NEGOTIATE_URL -u WPS_TOKENS_FILE \
 		$(BIN)/locust -f locustfiles/pubsub.py --headless --only-summary \
-		--users 50 --spawn-rate 50 --run-time 20s --csv reports/demo/locust
+		--users 50 --spawn-rate 50 --run-time 20s --csv reports/demo/locust --wps-reports reports/demo \
+		--wps-verdict warn
 
 test: lint types  ## Check style, types, documents and behaviour
-	$(BIN)/pytest tests --ignore=tests/load --numprocesses auto
+	$(BIN)/pytest tests --ignore=tests/load --numprocesses 4  # most of them wait
 	$(BIN)/pytest -p locust.env tests/load  # apart: Locust patches the standard library of its process
 
 lint: $(VENV)/.dev  ## Check style, spelling and generated documents

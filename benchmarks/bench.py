@@ -15,7 +15,7 @@ import click
 from benchmarks import programs, report
 from benchmarks.playing import SERVER_CORE, play
 from benchmarks.results import Played, Results
-from benchmarks.rows import CONTESTS, QUICK, ROWS, Row, Side
+from benchmarks.rows import CONTESTS, QUICK, ROWS, SHARE, Row, Side
 from wpsload.open_files import raise_limit
 
 __all__ = ["main"]
@@ -113,14 +113,27 @@ def _play(contest: str, sides: Mapping[str, Side], rounds: int, results: Results
         one: dict[str, Played] = {}
         played.append(one)
         # Every other round the other way round, so that no side always follows the same one.
-        for name in present if len(played) % 2 else reversed(present):
-            one[name] = play(
-                CONTESTS[contest], sides[name], warm_up_s=_WARM_UP_S, window_s=results.window_s
-            )
+        order = present if len(played) % 2 else present[::-1]
+        # But a side whose pace is a share of another's has to follow that one.
+        for name in sorted(order, key=lambda name: sides[name].share_of is not None):
+            one[name] = _play_side(contest, sides[name], one, results.window_s)
             click.echo(f"{contest} {len(played)}: {_line(name, one[name])}", err=True)
         is_measured = [name for name in present if one[name].problem is None]
         if len(report.calm_rounds(played, is_measured)) >= rounds:
             break
+
+
+def _play_side(contest: str, side: Side, before: Mapping[str, Played], window_s: float) -> Played:
+    """A side, at a pace that the sides `before` it in the round may decide."""
+    if side.share_of is not None:
+        limit = before.get(side.share_of, Played())
+        if not limit.per_s:
+            return Played(problem=f"its pace is unknown: {side.share_of!r} was not measured")
+        interval_s = side.work.connections / (SHARE * limit.per_s)
+        side = dataclasses.replace(
+            side, work=dataclasses.replace(side.work, interval_s=round(interval_s, 6))
+        )
+    return play(CONTESTS[contest], side, warm_up_s=_WARM_UP_S, window_s=window_s)
 
 
 def _line(name: str, played: Played) -> str:
@@ -128,9 +141,11 @@ def _line(name: str, played: Played) -> str:
         return f"{name}: {played.problem}"
     if played.kib:
         return f"{name}: {played.kib:.1f} KiB a connection"
+    slip = "" if played.slip_ms is None else f", slip p99 {played.slip_ms:.2f} ms"
     return (
         f"{name}: {played.per_s:,.0f}/s, {played.cpu_us:.1f} µs each, core "
-        f"{played.generator_core:.2f}, server {played.server_core:.2f}, alien {played.alien:.2f}"
+        f"{played.generator_core:.2f}, server {played.server_core:.2f}, "
+        f"alien {played.alien:.2f}{slip}"
     )
 
 

@@ -28,7 +28,8 @@ class Work:
     """What a generator has to do: connect, join a group, and send to it or receive.
 
     `interval_s` is the time between two messages of a connection; 0 sends the next one as soon as
-    the ack of the last one is in.
+    the ack of the last one is in. `is_numbered` says whether messages that are pushed to it have
+    a number beside their time.
     """
 
     connections: int = 200
@@ -36,6 +37,7 @@ class Work:
     interval_s: float = 0.0
     group_size: int = 1
     is_tls: bool = False
+    is_numbered: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class OurUser:
 
     user: str
     counts: str = "sendToGroup"
+    options: tuple[str, ...] = ()
 
     def prepare(self) -> str:
         """Ours, and what it stands on."""
@@ -136,6 +139,8 @@ class OurUser:
             *("our_user.py", self.user, work),
             {"WPS_CONNECTION_STRING": server.connection_string},
             *("--wps-payload-bytes", str(work.payload_bytes), "--wps-no-echo"),
+            *("--wps-verdict", "warn"),  # it is to be at its limit
+            *self.options,
             *("--wps-interval", f"{work.interval_s:g}s", "--wps-group-size", str(work.group_size)),
         )
 

@@ -18,6 +18,8 @@ from wpsload import frames
 from wpsload.clock import CLOCK, clock_ns
 from wpsload.familiar import Familiar
 from wpsload.histogram import Histogram
+from wpsload.ledger import Stream
+from wpsload.payload import Stamp, stamp
 from wpsload.poller import EpollPoller
 from wpsload.publication import Stamped
 from wpsload.session import PubSubSession
@@ -52,21 +54,22 @@ def _open_session() -> PubSubSession:
 
 def _publish_and_acknowledge() -> Callable[[], object]:
     session = _open_session()
+    stream = Stream(1)
     acks = iter([_ack(number) for number in range(1, 2 * _ROUNDS * _CALLS)])
 
     def step() -> None:
-        session.publish(0, 0)
+        session.publish(0, 0, stream)
         session.acknowledged(next(acks))
 
     return step
 
 
 def _deliver() -> Callable[[], object]:
-    data = f"wps1:{CLOCK}:{clock_ns():016x}:".ljust(_BYTES, "x")
+    data = stamp(Stamp(CLOCK, clock_ns(), 1, 1), size_bytes=_BYTES)
     payload = encode_response(GroupMessage("room-17", data, "text", "load-170"))
-    familiar = Familiar(CLOCK)
+    familiar = Familiar({CLOCK: 0})
     stamp_at = familiar.learn(payload, data)
-    return lambda: familiar.sent_ns(payload, stamp_at)
+    return lambda: familiar.stamp(payload, stamp_at)
 
 
 def _read_frames(count: int) -> Callable[[], object]:
@@ -109,7 +112,7 @@ class Unread:
 def _poll() -> Callable[[], object]:
     """One look at 200 sockets of which half are ready, for as many of them as are taken at once."""
     hub = gevent.get_hub()
-    poller = EpollPoller(hub, Turn(hub))
+    poller = EpollPoller(hub, Turn(hub, clock_ns))
     pairs = [socket.socketpair() for _ in range(200)]
     for number, (near, far) in enumerate(pairs):
         poller.add(near.fileno(), Unread())
@@ -141,6 +144,21 @@ def _record() -> Callable[[], object]:
     return step
 
 
+def _due() -> Callable[[], object]:
+    """What the verdict costs a turn in which eight messages were due."""
+    turn = Turn(gevent.get_hub(), clock_ns)
+    turn.is_watched = True
+    about_to_write = turn.due_ns.append
+
+    def step() -> None:
+        for due_ns in range(8):
+            about_to_write(due_ns)
+        turn.written()
+        turn.slips_ns.clear()
+
+    return step
+
+
 def _roll() -> float:
     """Microseconds a sample to make a histogram of ten thousand."""
     values = array("q", (900_000 + number * 37 for number in range(10_000))).tolist()
@@ -168,6 +186,7 @@ def main() -> None:
             lambda: large.frame(123_456_789_012_345, 123_456, 0x12345678)
         ),
         "keep a sample": _best_us(_record()),
+        "note how late a message was, eight a turn": _best_us(_due()) / 8,
         "statistics of a sample, four times a second": _roll(),
         "switch to a waiting greenlet and back": _best_us(_switch()),
         "read one frame of sixteen": _best_us(_read_frames(16)) / 16,

@@ -6,6 +6,7 @@
 JSON.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from wpsload.connection import Connection
 from wpsload.dialing import Address
 from wpsload.engine import Engine
 from wpsload.familiar import Familiar
+from wpsload.ledger import Ledger
 from wpsload.link import Limits
 from wpsload.meter import Meter
 from wpsload.metrics import Sample
@@ -58,7 +60,7 @@ def main() -> None:
     over = Event()
     gevent.signal_handler(signal.SIGTERM, over.set)
     counter, meter, engine = Counter(), Meter(), Engine(gevent.get_hub())
-    familiar = Familiar(CLOCK)  # one for all, as users have it
+    familiar = Familiar({CLOCK: 0})  # one for all, as users have it
 
     def connect_on_and_on() -> None:
         while not over.is_set():
@@ -67,6 +69,7 @@ def main() -> None:
                 address=lambda: Address(url, {}),
                 may_wait=False,
                 observer=counter,
+                ledger=Ledger(itertools.count().__next__),
                 meter=meter,
                 limits=Limits(),
                 engine=engine,

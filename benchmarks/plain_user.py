@@ -18,7 +18,7 @@ import websocket
 __all__ = ["Receiver", "Sender"]
 
 _PAYLOAD = "x" * int(os.environ.get("BENCH_PAYLOAD_BYTES", "200"))
-_SENT = slice(14, 30)  # hexadecimal digits of a stamped payload: nanoseconds
+_SENT = slice(26, 42)  # hexadecimal digits of a stamped payload: nanoseconds
 
 
 class _Client(User):

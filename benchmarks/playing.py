@@ -4,6 +4,7 @@ The server counts the messages, and the generator's own count has to agree: a ge
 what it did not do, or does less than the others, is a problem and not a figure.
 """
 
+import re
 import signal
 import subprocess
 import tempfile
@@ -61,7 +62,12 @@ def _measure_window(contest: Contest, side: Side, *, warm_up_s: float, window_s:
         with _generator(invocation, folder) as process:
             _wait_until_ready(contest, side, server, process)
             if contest.burst:
-                server.tell(f"push {side.work.payload_bytes} {contest.burst} {CLOCK}")
+                stamp = (
+                    f"wps2:{CLOCK}:0000000babe: 24"
+                    if side.work.is_numbered
+                    else f"wps1:{CLOCK}: 16"
+                )
+                server.tell(f"push {side.work.payload_bytes} {contest.burst} {stamp}")
             _stay(process, warm_up_s)
             before = _read(server, process)
             _stay(process, window_s)
@@ -70,8 +76,16 @@ def _measure_window(contest: Contest, side: Side, *, warm_up_s: float, window_s:
                 _stop_pushing(server, process)
             said = _end(server, process, invocation.ending)
             claimed = side.generator.claimed(side.work, said, folder)
+            slip_ms = _slip_ms(folder)
         problem = _problem(contest, side, server.counts(), claimed)
-    return replace(_figures(contest, before, after), problem=problem)
+    return replace(_figures(contest, before, after), problem=problem, slip_ms=slip_ms)
+
+
+def _slip_ms(folder: Path) -> float | None:
+    """What the generator says of itself in its summary, which it writes to stderr."""
+    said = (folder / "stderr").read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"send slip p99 ([\d ]+\.\d+) ms", " ".join(said.split()))
+    return float(found[1].replace(" ", "")) if found else None
 
 
 def _measure_memory(side: Side) -> Played:

@@ -1,5 +1,6 @@
 """The report: results in, Markdown out. Reads nothing and measures nothing."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
@@ -18,8 +19,9 @@ _FIGURES: Mapping[Figure, str] = {
     "growth": "CPU each",
     "memory": "memory",
     "absolute": "a second",
+    "slip": "p99, ms",
 }
-_AT_MOST = ("growth", "memory")
+_AT_MOST = ("growth", "memory", "slip")
 _BESIDE: Mapping[Figure, Figure] = {"rate": "cpu", "cpu": "rate"}
 """The second ratio of a row, which decides nothing."""
 
@@ -74,6 +76,7 @@ def ratios(row: Row, rounds: Iterable[dict[str, Played]]) -> list[float]:
         "cpu": lambda ours, theirs: theirs.cpu_us / ours.cpu_us,
         "growth": lambda ours, theirs: ours.cpu_us / theirs.cpu_us,
         "memory": lambda ours, theirs: ours.kib / theirs.kib,
+        "slip": lambda ours, _: ours.slip_ms if ours.slip_ms is not None else math.inf,
     }
     return [compare[row.figure](one[row.ours], one[row.theirs]) for one in rounds]
 

@@ -20,6 +20,7 @@ class Played:
         generator_core, server_core: shares of their core that both used.
         alien: share that others used of the generator's core, or of the server's if it is more.
         kib: memory that an idle connection adds, where that is measured.
+        slip_ms: p99 from when a message was due to when it was written, if the generator says so.
     """
 
     problem: str | None = None
@@ -29,6 +30,7 @@ class Played:
     server_core: float = 0.0
     alien: float = 0.0
     kib: float = 0.0
+    slip_ms: float | None = None
 
 
 @dataclass(slots=True)

@@ -21,10 +21,10 @@ from benchmarks.generators import (
     Work,
 )
 
-__all__ = ["CONTESTS", "QUICK", "ROWS", "Contest", "Figure", "Row", "Side"]
+__all__ = ["CONTESTS", "QUICK", "ROWS", "SHARE", "Contest", "Figure", "Row", "Side"]
 
 Counted = Literal["acks", "delivered", "opened"]
-Figure = Literal["rate", "cpu", "growth", "memory", "absolute"]
+Figure = Literal["rate", "cpu", "growth", "memory", "absolute", "slip"]
 """How a row compares:
 
 - `rate`: messages/s, ours by theirs
@@ -32,7 +32,11 @@ Figure = Literal["rate", "cpu", "growth", "memory", "absolute"]
 - `growth`: CPU of the generator per message, ours by theirs: at most the gate
 - `memory`: memory per connection, ours by theirs: at most the gate
 - `absolute`: messages/s of ours
+- `slip`: p99 from due to written, in ms, of ours: at most the gate
 """
+
+SHARE = 0.8
+"""Of what a generator can do at most: the pace at which it still has to be on time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,14 @@ class Side:
     Attributes:
         ready_s: how long it may take until all connections are there.
         slack_ratio: the share of its messages that may be missing from its own count.
+        share_of: the side whose rate in the same round decides its own pace, at `SHARE` of it.
     """
 
     generator: Generator
     work: Work
     ready_s: float = 60.0
     slack_ratio: float = 0.0
+    share_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,8 @@ PLAIN, PACED, LOOP, TASK = "plain Locust", "paced", "scripted loop", "scripted @
 ARTILLERY, TSUNG, NODE, AZURE, C = "Artillery", "Tsung", "Node ws", "Azure SDK", "C client"
 MEMBER, WEBSOCKET = "wpsload", "websocket-client"
 AT_200, AT_10000 = "itself at 200", "at 10,000"
+BARE, _BARE = "bare", ("--wps-no-ledger", "--wps-verdict", "off", "--wps-no-record")
+AT_LIMIT, AT_SHARE = "at its limit", f"at {SHARE:.0%} of it"
 
 CONTESTS: Mapping[str, Contest] = {
     "closed": Contest(
@@ -167,6 +175,29 @@ CONTESTS: Mapping[str, Contest] = {
             AT_10000: Side(OurUser("Paced"), Work(connections=10_000, interval_s=1.0), ready_s=240),
         },
     ),
+    "pacing": Contest(
+        "open loop at 80 % of what the closed loop does, 200 connections, 200 B, ws",
+        {
+            AT_LIMIT: Side(OurUser("Paced"), _CLOSED),
+            AT_SHARE: Side(OurUser("Paced"), _CLOSED, share_of=AT_LIMIT),
+        },
+    ),
+    "measuring": Contest(
+        "closed loop, 200 connections, 200 B, ws, measuring everything and as little as can be",
+        {
+            PACED: Side(OurUser("Paced"), _CLOSED),
+            BARE: Side(OurUser("Paced", options=_BARE), _CLOSED),
+        },
+    ),
+    "measuring-received": Contest(
+        f"receive in bursts of {_BURST}, measuring everything and as little as can be",
+        {
+            MEMBER: Side(OurUser("Member", "group"), _CLOSED),
+            BARE: Side(OurUser("Member", "group", options=_BARE), Work(is_numbered=False)),
+        },
+        counted="delivered",
+        burst=_BURST,
+    ),
     "stand-in": Contest(
         "the stand-in, driven by the C client: closed loop, 200 connections, 200 B",
         {C: Side(CClient(), _CLOSED)},
@@ -197,6 +228,12 @@ ROWS = (
     Row("memory per idle connection", "idle", MEMBER, PLAIN, "memory", 0.5, 0.25),
     Row("CPU at 10,000 connections, closed loop", "many", AT_10000, AT_200, "growth", 1.5, 1.2),
     Row("CPU at 10,000, same rate", "many-paced", AT_10000, AT_200, "growth", 1.5, 1.2),
+    Row("send slip p99 at 80 % of its limit", "pacing", AT_SHARE, AT_LIMIT, "slip", 1.0, 0.5),
+    Row("measuring everything: messages/s", "measuring", PACED, BARE, "rate", 0.9, 0.95),
+    Row(
+        "measuring everything: deliveries/s",
+        *("measuring-received", MEMBER, BARE, "rate", 0.9, 0.95),
+    ),
     Row("stand-in: acks/s", "stand-in", C, None, "absolute", 80_000, None),
     Row("stand-in: deliveries/s", "stand-in-fan-out", C, None, "absolute", 500_000, None),
 )

@@ -11,8 +11,10 @@
  *
  *     stats                     print the counts as one line of JSON; `pipelined` are requests that
  *                               came together with an earlier one of their connection
- *     push BYTES BURST CLOCK    from now on push group messages to every connection that has joined
- *                               (see push_what_is_due); CLOCK names the clock in their stamps
+ *     push BYTES BURST STAMP DIGITS
+ *                               from now on push group messages to every connection that has joined
+ *                               (see push_what_is_due). Their data begin with STAMP and DIGITS
+ *                               digits: 16 of the time, and 8 more count the messages if there are 24
  *     stop                      push no more
  *     refuse                    from now on answer with ackId 0, which nobody asked for: it ends a
  *                               generator that has no other way to end in order
@@ -56,6 +58,7 @@ struct connection {
     bool has_joined;
     unsigned requests_in_read;
     int pings_unanswered;
+    unsigned next_number; /* of the messages that are pushed to it */
     char *unread; /* the start of a frame whose rest has not come */
     size_t unread_len;
     char *unsent; /* what the socket did not take; nothing is read before it does */
@@ -72,7 +75,7 @@ static int epoll_fd;
 static SSL_CTX *tls;
 static bool is_pushing, is_refusing;
 static char *burst; /* group messages and a ping, as they go over the wire */
-static size_t burst_len, burst_frames, burst_frame_len, stamp_offset;
+static size_t burst_len, burst_frames, burst_frame_len, stamp_offset, stamp_digits;
 static char inbox[INBOX_BYTES];
 static char outbox[OUTBOX_BYTES]; /* what one turn writes to the connection at hand */
 static size_t outbox_len;
@@ -258,10 +261,12 @@ static void answer_request(struct connection *c, const char *text, size_t len)
 static void push_what_is_due(struct connection *c)
 {
     while (is_pushing && c->has_joined && c->state == OPEN && c->pings_unanswered < 2) {
-        char stamp[17];
-        snprintf(stamp, sizeof stamp, "%016llx", (unsigned long long)now_ns(CLOCK_MONOTONIC));
-        for (size_t i = 0; i < burst_frames; i++)
-            memcpy(burst + i * burst_frame_len + stamp_offset, stamp, 16);
+        char stamp[25];
+        unsigned long long sent_ns = (unsigned long long)now_ns(CLOCK_MONOTONIC);
+        for (size_t i = 0; i < burst_frames; i++) {
+            snprintf(stamp, sizeof stamp, "%016llx%08x", sent_ns, c->next_number++);
+            memcpy(burst + i * burst_frame_len + stamp_offset, stamp, stamp_digits);
+        }
         put(burst, burst_len);
         c->pings_unanswered++;
         counts.pushed += burst_frames;
@@ -464,13 +469,13 @@ static void accept_all(int listener)
         die("accept");
 }
 
-static void start_pushing(size_t bytes, size_t frames, const char *clock)
+static void start_pushing(size_t bytes, size_t frames, const char *mark, size_t digits)
 {
     static const char start[] =
         "{\"type\":\"message\",\"from\":\"group\",\"group\":\"g\",\"dataType\":\"text\","
         "\"data\":\"";
     char *data = malloc(bytes), stamp[64];
-    int stamp_len = snprintf(stamp, sizeof stamp, "wps1:%.8s:%016d:", clock, 0);
+    int stamp_len = snprintf(stamp, sizeof stamp, "%.31s%0*d:", mark, (int)digits, 0);
     if ((size_t)stamp_len > bytes) {
         fprintf(stderr, "sink: no room for the stamp in %zu bytes\n", bytes);
         exit(1);
@@ -483,7 +488,8 @@ static void start_pushing(size_t bytes, size_t frames, const char *clock)
     for (size_t i = 0; i < frames; i++)
         put_frame(TEXT, body, body_len);
     burst_frame_len = outbox_len / frames;
-    stamp_offset = burst_frame_len - body_len + sizeof start - 1 + (size_t)stamp_len - 17;
+    stamp_offset = burst_frame_len - body_len + sizeof start - 1 + (size_t)stamp_len - digits - 1;
+    stamp_digits = digits;
     put_frame(PING, "", 0);
     burst = realloc(burst, outbox_len);
     memcpy(burst, outbox, outbox_len);
@@ -505,8 +511,8 @@ static void start_pushing(size_t bytes, size_t frames, const char *clock)
 
 static void on_command(const char *line)
 {
-    size_t bytes, frames;
-    char clock[16];
+    size_t bytes, frames, digits;
+    char mark[32];
     if (strcmp(line, "stats") == 0) {
         printf("{\"opened\":%lu,\"open\":%lu,\"joins\":%lu,\"acks\":%lu,\"pipelined\":%lu,"
                "\"request_bytes\":%lu,\"pushed\":%lu,\"delivered\":%lu,\"errors\":%lu,"
@@ -515,8 +521,9 @@ static void on_command(const char *line)
                counts.request_bytes, counts.pushed, counts.delivered, counts.errors,
                now_ns(CLOCK_PROCESS_CPUTIME_ID), now_ns(CLOCK_MONOTONIC));
         fflush(stdout);
-    } else if (sscanf(line, "push %zu %zu %15s", &bytes, &frames, clock) == 3) {
-        start_pushing(bytes, frames, clock);
+    } else if (sscanf(line, "push %zu %zu %31s %zu", &bytes, &frames, mark, &digits) == 4 &&
+               (digits == 16 || digits == 24)) {
+        start_pushing(bytes, frames, mark, digits);
     } else if (strcmp(line, "stop") == 0) {
         is_pushing = false;
     } else if (strcmp(line, "refuse") == 0) {

@@ -15,7 +15,13 @@ def option_table() -> str:
     """Every `--wps-…` option."""
     lines = ["| option | variable | default | meaning |", "| --- | --- | --- | --- |"]
     for option in OPTIONS:
-        default = "off" if option.default is False else f"`{option.default}`"
+        default = (
+            f"`{option.default}`"
+            if option.default
+            else "off"
+            if option.default is False
+            else "none"
+        )
         choices = (
             f" One of {', '.join(map('`{}`'.format, option.choices))}." if option.choices else ""
         )

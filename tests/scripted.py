@@ -1,5 +1,6 @@
 """Connections to a service that does what a test says, and an observer that keeps everything."""
 
+import itertools
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from wpsload.clock import CLOCK
 from wpsload.connection import Connection
 from wpsload.dialing import Address
 from wpsload.engine import Engine
+from wpsload.ledger import Ledger
 from wpsload.link import Limits
 from wpsload.meter import Meter
 from wpsload.metrics import Metric, Sample
@@ -87,6 +89,7 @@ def connected(
         session,
         address=lambda: Address(url, {}),
         observer=watcher,
+        ledger=Ledger(itertools.count().__next__),
         meter=watcher.meter,
         limits=limits,
         engine=engine,

@@ -118,6 +118,17 @@ def test_unwritable_report_folder(stand_in: StandIn, tmp_path: Path) -> None:
     assert stand_in.stats()["connections_total"] == 0
 
 
+def test_unwritable_folder_of_records(stand_in: StandIn, tmp_path: Path) -> None:
+    """A record that could not be written is found before the load as well."""
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    finished = attempt(
+        tmp_path, "--wps-reports", "file/x", WPS_CONNECTION_STRING=stand_in.connection_string
+    )
+    complains(finished, "cannot make file/x")
+    assert "--wps-reports" in finished.said
+    assert stand_in.stats()["connections_total"] == 0
+
+
 @pytest.mark.parametrize(
     ("flag", "value"),
     [
@@ -126,6 +137,9 @@ def test_unwritable_report_folder(stand_in: StandIn, tmp_path: Path) -> None:
         ("--wps-payload-bytes", "3"),
         ("--wps-data-type", "xml"),
         ("--wps-token-in", "cookie"),
+        ("--wps-threshold", "deliver.p99<1s"),
+        ("--wps-threshold", "delivery.p99<1MB"),
+        ("--wps-warm-up", "soon"),
     ],
 )
 def test_unknown_option_value(tmp_path: Path, flag: str, value: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wpsload.clock_offset import DRIFT_PPM, Exchange, Offsets
+from wpsload.clock_offset import DRIFT_PPM, ClockOffset, Exchange, Offsets, between
 
 _HOUR_NS = 3600 * 10**9
 
@@ -61,6 +61,12 @@ def test_an_old_exchange_gives_way() -> None:
     assert known is not None
     assert known.uncertainty_ns == 100_000
     assert known.offset_ns == -10_000
+
+
+def test_two_that_know_a_third_know_each_other() -> None:
+    """As two workers that both asked the master."""
+    one, other = ClockOffset(1_000, 3), ClockOffset(400, 5)  # the third is ahead of each by that
+    assert between(one, other) == ClockOffset(600, 8)
 
 
 def test_nothing_is_known_at_first() -> None:

@@ -17,22 +17,37 @@ LAYERS = {
     0: {"errors", "units", "metrics"},
     1: {
         *("names", "secret", "signing", "frames", "subprotocol", "session", "client_url", "tokens"),
-        *("payload", "histogram", "meter", "recorder", "summary"),
-        *("agenda", "clock_offset", "familiar", "opening", "publication", "turn"),
+        *("payload", "histogram", "meter", "recorder", "summary", "verdict"),
+        *(
+            "agenda",
+            "arrivals",
+            "clock_offset",
+            "familiar",
+            "fan_out",
+            "ledger",
+            "opening",
+            "publication",
+        ),
+        *("receipts", "turn"),
+        *("exit_code", "figures", "phases", "redaction", "record", "stretches", "thresholds"),
+        "timeline",
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {
         *("poller", "alarm", "engine", "stream", "link", "wire", "websocket_client"),
-        *("publishing", "connection"),
-        *("clock", "dialing", "target", "options", "pubsub_csv"),
+        *("publishing", "connection", "selfcheck"),
+        *("clock", "dialing", "target", "options", "pubsub_csv", "record_file", "surroundings"),
         *("open_files", "preflight", "preparation", "terminal"),
         *("arguments", "embedded", "interrupt", "negotiate"),
         *(
             "standin.access",
+            "standin.delivery",
+            "standin.late",
             "standin.masking",
             "standin.pipe",
             "standin.wire",
             "standin.rest",
+            "standin.strikes",
             "standin.server",
         ),
         "standin.command",
@@ -40,17 +55,20 @@ LAYERS = {
     3: {
         "run",
         "locust_precision",
+        "clock_exchange",
         "locust_stats",
         "web_guard",
         "distributed",
+        "judging",
         "parking",
+        "recording",
         "plugin",
         "users",
     },
     4: {"cli", "__main__"},
 }
 LOCUST_ALLOWED = LAYERS[3] - {"run"}
-PURE_IMPORTS = {"jwt", "orjson"}  # the third-party code that pure modules may use
+PURE_IMPORTS = {"jwt", "msgspec", "orjson"}  # the third-party code that pure modules may use
 IO_MODULES = {"asyncio", "gevent", "os", "selectors", "socket", "ssl", "subprocess", "time"}
 
 

@@ -31,7 +31,11 @@ def test_counters_begin_anew() -> None:
     meter.sent += 2
     meter.sent_bytes += 30
     meter.received_bytes += 400
-    assert meter.take() == Taken(2, 30, 400, ())
+    meter.due += 5
+    meter.achieved += 4
+    meter.late += 3
+    meter.dropped += 1
+    assert meter.take() == Taken(2, 30, 400, (), due=5, achieved=4, late=3, dropped=1)
     assert meter.take() == Taken(0, 0, 0, ())
 
 

@@ -20,6 +20,9 @@ def test_defaults_are_valid() -> None:
     ("destination", "value"),
     [
         ("wps_interval", "soon"),
+        ("wps_interval", "0.0001ms"),
+        ("wps_plan", "faster"),
+        ("wps_most_late", "0s"),
         ("wps_group_size", "0"),
         ("wps_group_size", "ten"),
         ("wps_payload_bytes", "12"),
@@ -29,6 +32,8 @@ def test_defaults_are_valid() -> None:
         ("wps_token_ttl", "900ms"),
         ("wps_payload_bytes", "1048576"),
         ("wps_no_echo", "maybe"),
+        ("wps_threshold", "delivery.p99"),
+        ("wps_warm_up", "a while"),
     ],
 )
 def test_a_bad_value_names_its_option(destination: str, value: str) -> None:
@@ -49,6 +54,16 @@ def test_a_form_says_true_or_false() -> None:
     """A switch that comes from Locust's page is a word."""
     assert Settings.read({"wps_no_echo": "true"}).is_no_echo
     assert not Settings.read({"wps_no_echo": "false"}).is_no_echo
+
+
+def test_a_plan_goes_before_an_interval() -> None:
+    """Without either there is one message a second; an interval of 0 is the closed loop."""
+    assert Settings.read({}).load == "open loop: every 1s"
+    assert Settings.read({"wps_interval": "250ms"}).load == "open loop: every 0.25s"
+    assert Settings.read({"wps_interval": "0"}).plan is None
+    assert Settings.read({"wps_interval": "0"}).load.startswith("closed loop")
+    both = {"wps_interval": "0", "wps_plan": "ramp 0/s to 5/s  for 1m"}
+    assert Settings.read(both).load == "open loop: ramp 0/s to 5/s for 1m"
 
 
 def test_every_option_has_help_and_a_variable() -> None:

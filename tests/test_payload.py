@@ -45,19 +45,20 @@ def test_what_only_looks_like_a_stamp_is_none() -> None:
 
 def test_a_clock_that_was_read_out_of_order_gives_no_negative_time() -> None:
     """Two cores may read the clock some nanoseconds apart."""
-    assert payload.latency_ns(Stamp(CLOCK, 10), clock=CLOCK, now_ns=7) == 0
+    assert payload.latency_ns(Stamp(CLOCK, 10), lead_ns={CLOCK: 0}, now_ns=7) == 0
 
 
 def test_latency_is_the_time_between() -> None:
     """On one clock the latency is now minus sent."""
-    assert payload.latency_ns(Stamp(CLOCK, 1_000), clock=CLOCK, now_ns=3_500) == 2_500
+    assert payload.latency_ns(Stamp(CLOCK, 1_000), lead_ns={CLOCK: 0}, now_ns=3_500) == 2_500
 
 
 def test_no_latency_between_two_clocks() -> None:
     """The time of another machine's clock gives no figure rather than a wrong one."""
     other = payload.clock_id("another boot")
-    assert payload.latency_ns(Stamp(other, 1_000), clock=CLOCK, now_ns=3_500) is None
-    assert payload.latency_ns(None, clock=CLOCK, now_ns=3_500) is None
+    assert payload.latency_ns(Stamp(other, 1_000), lead_ns={CLOCK: 0}, now_ns=3_500) is None
+    assert payload.latency_ns(Stamp(other, 1_000), lead_ns={other: -900}, now_ns=150) == 50
+    assert payload.latency_ns(None, lead_ns={CLOCK: 0}, now_ns=3_500) is None
 
 
 def test_too_small_a_payload_is_refused() -> None:

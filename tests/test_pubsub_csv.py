@@ -56,13 +56,13 @@ def files(tmp_path: Path) -> Iterator[PubsubCsv]:
 def test_columns_are_unique_and_cover_every_timed_metric() -> None:
     """A new metric gets its columns; only a lost connection has no latency."""
     assert len(set(COLUMNS)) == len(COLUMNS)
-    assert len(COLUMNS) == 10 + 5 * (len(METRICS) - 1)
+    assert len(COLUMNS) == 14 + 5 * (len(METRICS) - 1)
     assert not any(name.startswith(CONNECTION_LOST.name) for name in COLUMNS)
 
 
 def test_columns_of_a_metric() -> None:
     """The names that the documents promise."""
-    assert COLUMNS[10:15] == (
+    assert COLUMNS[14:19] == (
         "connect_p50_ms",
         "connect_p90_ms",
         "connect_p99_ms",
@@ -93,6 +93,7 @@ def test_second_tells_what_was_recorded() -> None:
         "users": "4",
         "connections_open": "3",
         "connects_per_s": "1",
+        **dict.fromkeys(("offered_per_s", "achieved_per_s", "late_per_s", "dropped_per_s"), "0"),
         "sent_per_s": "2",
         "acked_per_s": "1",
         "delivered_per_s": "1",

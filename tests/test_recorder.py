@@ -104,6 +104,7 @@ def test_seconds_add_up_to_the_totals(entries: list[Any]) -> None:
     totals, rows = recorder.totals(), recorder.seconds()
     for name in (
         "connects",
+        *("due", "achieved", "late", "dropped"),
         "sent",
         "acked",
         "delivered",

@@ -44,7 +44,8 @@ def test_a_run_at_debug_shows_no_secret(stand_in: StandIn, tmp_path: Path, place
     assert "sendToGroup" in finished.said
     assert leaks(finished.said) == []
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(written) >= 7
+    assert len(written) >= 8
+    assert any(path.name == "run.json" for path in written)
     for path in written:
         assert leaks(path.read_text(encoding="utf-8", errors="replace")) == [], path.name
 

@@ -11,6 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from wpsload import payload
 from wpsload.errors import LocalProtocolError, RemoteProtocolError
+from wpsload.ledger import Stream
 from wpsload.metrics import DELIVERY, ECHO, JOIN_GROUP, SEND_TO_GROUP, Sample
 from wpsload.session import (
     TRANSITIONS,
@@ -256,9 +257,12 @@ def in_short(session: PubSubSession, frame: bytes, now_ns: int) -> object:
     if (done := session.acknowledged(frame)) is not None:
         key, pending = done
         sample = Sample(pending.metric, now_ns - pending.due_ns, None, len(frame))
-        return (Answered(key, Ack(key, success=True), sample),)
-    if (sent_ns := session.delivered_ns(frame)) is not None:
-        return (Sample(DELIVERY, max(0, now_ns - sent_ns), size_bytes=len(frame)),)
+        is_open_loop = pending.metric is SEND_TO_GROUP and pending.owner is None
+        service_ns = now_ns - pending.sent_ns if is_open_loop else None
+        ack = Ack(key, success=True)
+        return (Answered(key, ack, sample, service_ns=service_ns, request=pending),)
+    if (stamped := session.delivered(frame)) is not None:
+        return (Sample(DELIVERY, max(0, now_ns - stamped[1]), size_bytes=len(frame)),)
     return at_length(session, frame, now_ns)
 
 
@@ -278,11 +282,12 @@ def at_length(session: PubSubSession, frame: bytes, now_ns: int) -> object:
 def test_the_short_ways_say_what_the_long_one_says(frames: list[bytes], now_ns: int) -> None:
     """Whatever arrives, in whatever order: the same events, and the same answers still due."""
     short, long = open_session(), open_session()
+    stream = Stream(1)
     for session in (short, long):
         session.join("g", sent_ns=1)
-        session.publish(2, 3)
+        session.publish(2, 3, stream)
         session.leave("h", sent_ns=4)
-        session.publish(0, 5)
+        session.publish(0, 5, stream)
     for frame in frames:
         assert in_short(short, frame, now_ns) == at_length(long, frame, now_ns)
         assert short._pending == long._pending
@@ -298,6 +303,7 @@ class Conversation(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.session = open_session()
+        self.stream = Stream(1)
         self.now_ns = 0
         self.last_key = 0
         self.due: dict[int, int] = {}  # when each request that has no answer yet was written
@@ -326,12 +332,12 @@ class Conversation(RuleBasedStateMachine):
     @rule(target=keys, late_ns=st.integers(0, 10))
     def publish(self, late_ns: int) -> int:
         """A schedule's message, that may be late."""
-        return self.made(self.session.publish(self.now_ns - late_ns, self.now_ns))
+        return self.made(self.session.publish(self.now_ns - late_ns, self.now_ns, self.stream))
 
     @rule()
     def retract(self) -> None:
         """It could not be written after all."""
-        key = self.made(self.session.publish(self.now_ns, self.now_ns))
+        key = self.made(self.session.publish(self.now_ns, self.now_ns, self.stream))
         self.session.retract(key)
         del self.due[key]
 

@@ -1,11 +1,14 @@
 """The summary fits a terminal and says neither more nor less than was measured."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recording import MS, START, record_of, steady_run
 
+from wpsload.histogram import Histogram
 from wpsload.metrics import (
     CONNECT,
     CONNECT_PHASES,
@@ -14,18 +17,22 @@ from wpsload.metrics import (
     JOIN_GROUP,
     METRICS,
     SEND_TO_GROUP,
+    SEND_TO_GROUP_SERVICE,
     Metric,
     Sample,
 )
+from wpsload.phases import Phases
+from wpsload.record import Record
 from wpsload.recorder import COUNTS, Recorder
-from wpsload.summary import summary_lines
-
-MS = 1_000_000
+from wpsload.summary import report_lines, summary_lines
+from wpsload.thresholds import judge, parse_all
+from wpsload.verdict import SelfMeasurement
+from wpsload.verdict import judge as judge_generator
 
 
 def lines_of(recorder: Recorder) -> list[str]:
     """The summary of everything recorded."""
-    return summary_lines(recorder.totals())
+    return summary_lines(record_of(recorder))
 
 
 def line(recorder: Recorder, start: str) -> str:
@@ -58,6 +65,8 @@ def test_whole_summary() -> None:
         "DELIVERY group                1      0    -    -    -     -  12.3",
         "- fewer than 10 samples lie beyond this percentile",
         "",
+        "closed loop: a sender waits for an answer before it sends again",
+        "",
         "throughput   total per second",
         "connected       40        4.0",
         "requests    10 000    1 000.0",
@@ -71,6 +80,55 @@ def test_whole_summary() -> None:
         "1  Timeout (sendToGroup)",
         "1  closed 1006 (connection.lost)",
     ]
+
+
+def test_an_open_loop_says_what_became_of_its_load() -> None:
+    """Offered is sent and dropped; what followed an answer besides is told apart."""
+    recorder = Recorder()
+    for second in range(10):
+        for name, amount in (
+            ("due", 10_000),
+            ("achieved", 9_000),
+            ("late", 12),
+            ("dropped", 1_000),
+        ):
+            recorder.count(name, amount, second)
+    latency = Histogram()
+    latency.record_all([MS] * 90_000)
+    recorder.add_latencies(SEND_TO_GROUP, latency, 0)
+    recorder.add_latencies(SEND_TO_GROUP_SERVICE, latency, 0)
+    lines = lines_of(recorder)
+    start = lines.index("open loop   total per second")
+    assert lines[start + 1 : start + 6] == [
+        "offered   100 000   10 000.0",
+        "sent       90 000    9 000.0",
+        "sent late     120       12.0",
+        "dropped    10 000    1 000.0",
+        "",
+    ]
+    assert line(recorder, "SERVICE").split()[2:4] == ["90", "000"]
+    recorder.add(Sample(SEND_TO_GROUP, MS), 0)
+    assert "closed loop besides: 1 that waited for an answer" in lines_of(recorder)
+
+
+def test_an_invalid_run_has_no_bare_latency() -> None:
+    """Every figure has its mark, none of the counts has, and the verdict comes first."""
+    recorder = Recorder()
+    for number in range(100):
+        recorder.add(Sample(SEND_TO_GROUP, (number + 1) * MS), 0)
+    dropped = judge_generator(SelfMeasurement(), dropped=1)
+    found = summary_lines(record_of(recorder, verdict=dropped.to_dict()))
+    assert found[0].startswith("INVALID: ")
+    [row] = [one for one in found if one.startswith("ACK ")]
+    kind, name, count, failed, *figures = row.split()
+    assert (kind, name, count, failed) == ("ACK", "sendToGroup", "100", "0")
+    assert [figure[0] for figure in figures] == ["~", "~", "-", "-", "~"]
+    assert any(one.startswith("~ not to be believed") for one in found)
+    suspect = summary_lines(
+        record_of(recorder, verdict=judge_generator(SelfMeasurement()).to_dict())
+    )
+    assert suspect[0].startswith("SUSPECT: ")
+    assert "~" not in "".join(suspect)
 
 
 def test_nothing_measured_is_said() -> None:
@@ -186,3 +244,61 @@ def test_no_line_is_wider_than_a_terminal(samples: list[Sample], amount: int) ->
     for name in COUNTS:
         recorder.count(name, amount, 1)
     assert max(map(len, lines_of(recorder))) <= 80
+
+
+def steady_record() -> Record:
+    """A run with all phases."""
+    phases = Phases(float(START), warm_up_s=2)
+    phases.connected(START + 1.5)
+    phases.stop(START + 24.0)
+    phases.end(START + 24.5)
+    recorder = steady_run()
+    for _ in range(600):
+        recorder.add(Sample(SEND_TO_GROUP, 3 * MS), START + 5)
+    return record_of(recorder, phases=phases)
+
+
+def test_it_says_what_its_figures_cover() -> None:
+    """How long each phase took, the window's percentiles, and by how much the p99 varied."""
+    lines = summary_lines(steady_record())
+    assert "phases: connect 1.5 s, warm-up 2.5 s, window 20.0 s, drain 0.5 s" in lines
+    assert next(one for one in lines if one.startswith("ACK")).split()[-1] == "3.00"
+    text = " ".join(lines)
+    assert "sendToGroup 3.00 (2.00\u20133.00)" in text
+    assert "latencies are of the window and its drain" in text
+    [requests] = [one.split() for one in lines if one.startswith("requests")]
+    assert requests == ["requests", "6", "600", "300.0"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_run_without_a_window_says_so() -> None:
+    """Its figures are of the whole run."""
+    phases = Phases(float(START), warm_up_s=2)
+    phases.end(START + 1.0)
+    recorder = Recorder()
+    recorder.add(Sample(SEND_TO_GROUP, MS), START)
+    lines = summary_lines(record_of(recorder, phases=phases))
+    assert "no steady state was reached: all figures are of the whole run" in lines
+
+
+def test_thresholds_have_a_line_each() -> None:
+    """With the value, and the part of the run that it is of."""
+    record = steady_record()
+    results = judge(parse_all("ack.p50<=2.1ms; rate.sent>=1000/s; echo.p99<1s"), record)
+    lines = summary_lines(replace(record, thresholds=results))
+    assert lines[lines.index("thresholds") + 1 :] == [
+        "passed  ack.p50<=2.1ms  2.003 ms, of the window",
+        "FAILED  rate.sent>=1000/s  300.0/s, of the window",
+        "FAILED  echo.p99<1s  no data, of the window",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "said"), [("running", "NOT OVER"), ("interrupted", "INTERRUPTED")]
+)
+def test_a_report_says_how_the_run_ended(state: str, said: str) -> None:
+    """And what is in doubt, and where the load went."""
+    lines = report_lines(record_of(steady_run(), state=state, doubts=["a worker was lost"]))
+    assert any(one.startswith(said) for one in lines)
+    assert "DOUBT: a worker was lost" in lines
+    assert lines[-1].startswith("target: http://127.0.0.1:9 hub load")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from wpsload.clock import clock_ns
 from wpsload.turn import MOST_HELD, Turn
 
 
@@ -18,7 +19,7 @@ class Hub:
 
 def test_writes_wait_for_the_end_in_order() -> None:
     """Nothing is written before the end, and nothing twice."""
-    turn = Turn(Hub())
+    turn = Turn(Hub(), clock_ns)
     written: list[int] = []
     turn.begin()
     for number in range(3):
@@ -33,7 +34,7 @@ def test_writes_wait_for_the_end_in_order() -> None:
 
 def test_many_do_not_wait_for_the_end() -> None:
     """A long turn is no reason to be late."""
-    turn = Turn(Hub())
+    turn = Turn(Hub(), clock_ns)
     written: list[bool] = []
     turn.begin()
     for _ in range(MOST_HELD + 1):
@@ -46,7 +47,7 @@ def test_many_do_not_wait_for_the_end() -> None:
 def test_a_mistake_of_one_leaves_the_others() -> None:
     """It is told, and the rest is written."""
     hub = Hub()
-    turn = Turn(hub)
+    turn = Turn(hub, clock_ns)
     written: list[str] = []
 
     def fail() -> None:

@@ -1,7 +1,7 @@
 """What is to happen when: one heap for every pace, limit and back-off of the process. No clock."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 __all__ = ["Agenda", "Entry"]
 
@@ -42,13 +42,16 @@ class Agenda:
         heapq.heappush(self._heap, (due_ns, self._number, entry))
         return entry
 
-    def take_due(self, now_ns: int) -> list[Callable[[], None]]:
-        """What is due by `now_ns`, in order; it is off the agenda."""
+    def take_due(self, now_ns: int) -> Iterator[Callable[[], None]]:
+        """What is due by `now_ns`, in order; it is off the agenda.
+
+        What one of them cancels does not come any more.
+        """
         heap = self._heap
-        due: list[Callable[[], None]] = []
+        due: list[Entry] = []
         while heap and heap[0][0] <= now_ns:
-            _, _, entry = heapq.heappop(heap)
-            if entry.act is not None:
-                due.append(entry.act)
+            due.append(heapq.heappop(heap)[2])
+        for entry in due:
+            if (act := entry.act) is not None:
                 entry.act = None
-        return due
+                yield act

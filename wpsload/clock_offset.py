@@ -8,7 +8,7 @@ but clocks drift apart, so that an old exchange says less with each second.
 from collections import deque
 from dataclasses import dataclass
 
-__all__ = ["DRIFT_PPM", "ClockOffset", "Exchange", "Offsets"]
+__all__ = ["DRIFT_PPM", "ClockOffset", "Exchange", "Offsets", "between"]
 
 DRIFT_PPM = 50
 """How far two clocks may drift apart, in millionths: what cheap quartz does, and more than what
@@ -34,6 +34,11 @@ class ClockOffset:
 
     offset_ns: int
     uncertainty_ns: int
+
+
+def between(one: ClockOffset, other: ClockOffset) -> ClockOffset:
+    """How much more `other` shows than `one`; both are known against the same third clock."""
+    return ClockOffset(one.offset_ns - other.offset_ns, one.uncertainty_ns + other.uncertainty_ns)
 
 
 class Offsets:

@@ -7,8 +7,9 @@ schedule, and the messages leave on time and are answered without any greenlet: 
 Everything but the methods that say so runs where nothing may wait.
 """
 
+import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from gevent import getcurrent
@@ -19,6 +20,8 @@ from wpsload.agenda import Entry
 from wpsload.dialing import Address, Dialed
 from wpsload.engine import Engine
 from wpsload.errors import LocalProtocolError, RemoteProtocolError
+from wpsload.fan_out import FOLLOWED_MASK
+from wpsload.ledger import Ledger, Stream
 from wpsload.link import NORMAL_CLOSURE, Limits, Link
 from wpsload.meter import Meter
 from wpsload.metrics import (
@@ -26,7 +29,11 @@ from wpsload.metrics import (
     CONNECT_PHASES,
     CONNECTION_LOST,
     DELIVERY,
+    JOIN_GROUP,
+    LEAVE_GROUP,
     SEND_TO_GROUP,
+    SEND_TO_GROUP_SERVICE,
+    UNANSWERED,
     Metric,
     Sample,
 )
@@ -94,6 +101,7 @@ class Connection:
         may_wait: False if `address` never waits for anybody: that spares a greenlet.
         observer: told of every sample, count and message that the meter does not hold.
         meter: where answers and deliveries are timed and traffic is counted.
+        ledger: where every message and every delivery is accounted for.
         engine: what drives it; `engine.name` chooses the kind of link.
     """
 
@@ -112,6 +120,7 @@ class Connection:
         "_is_open",
         "_is_started",
         "_is_stopping",
+        "_ledger",
         "_limits",
         "_link",
         "_may_address_wait",
@@ -119,11 +128,14 @@ class Connection:
         "_news",
         "_observer",
         "_publishings",
+        "_receipts",
         "_receiving",
         "_retry",
         "_sends",
         "_session",
+        "_settled",
         "_started_ns",
+        "_streams",
         "_waking",
     )
 
@@ -135,10 +147,15 @@ class Connection:
         may_wait: bool = True,
         observer: Observer,
         meter: Meter,
+        ledger: Ledger,
         limits: Limits,
         engine: Engine,
     ) -> None:
         self._session = session
+        self._ledger = ledger
+        self._receipts = ledger.receipts()
+        self._settled: dict[int, int] = {}  # what must have come when we began to close
+        self._streams: list[Stream] = []
         self._address = address
         self._may_address_wait = may_wait
         self._observer = observer
@@ -169,6 +186,16 @@ class Connection:
         """Connect, and stay connected until `close`."""
         self._is_started = True
         self._open_link()
+
+    def open_stream(self, group: str | None, *, is_echoed: bool = True) -> Stream:
+        """What counts the messages of this client to `group`, or without numbers if it is None.
+
+        `is_echoed` is False if the client does not receive its own.
+        """
+        receiver = None if is_echoed else self._receipts
+        stream = self._ledger.open_stream(group, self._session.settled, receiver=receiver)
+        self._streams.append(stream)
+        return stream
 
     # What a scenario calls; these may wait.
 
@@ -220,11 +247,29 @@ class Connection:
             self._write(link, frame, is_text=is_text)
             link.flush_soon()
 
-    def publish(self, publication: Publication, every_s: float) -> Publishing:
-        """Send a message each `every_s` seconds, from now on; with 0, whenever one is answered."""
+    def publish(
+        self,
+        publication: Publication,
+        every_s: float = 0,
+        *,
+        due_times_ns: Iterator[int] | None = None,
+    ) -> Publishing:
+        """Send a message each `every_s` seconds, from now on; with 0, whenever one is answered.
+
+        `due_times_ns` says instead when each is due, in order.
+        """
         publishing: Publishing
-        if every_ns := nanoseconds(every_s):
-            publishing = OpenLoop(self, publication, self._engine, every_ns=every_ns)
+        if due_times_ns is None and (every_ns := nanoseconds(every_s)):
+            due_times_ns = itertools.count(self._clock_ns(), every_ns)
+        if due_times_ns is not None:
+            publishing = OpenLoop(
+                self,
+                publication,
+                self._engine,
+                due_times_ns=due_times_ns,
+                most_late_ns=nanoseconds(self._limits.most_late_s),
+                meter=self._meter,
+            )
         else:
             publishing = ClosedLoop(self, publication, self._engine)
         self._publishings = [one for one in self._publishings if not one.is_stopped]
@@ -235,8 +280,9 @@ class Connection:
     def close(self) -> None:
         """Wait for the answers that are due, then close with code 1000.
 
-        Schedules end first. `drain_s` bounds the wait for the answers and once more the closing
-        handshake. What the service sends until it answers the close is still received and counted.
+        Schedules end first. `drain_s` bounds the wait for the answers, for deliveries that are on
+        their way, and once more for the closing handshake. What the service sends until it answers
+        the close is still received and counted.
         Closing again waits until that is done.
 
         Raises:
@@ -244,16 +290,25 @@ class Connection:
         """
         self._may_wait()
         if self._is_stopping:
-            self._wait_until(lambda: self._link is None, 2 * self._limits.drain_s)
+            self._wait_until(lambda: self._link is None, 3 * self._limits.drain_s)
             return
         self._is_stopping = True
         for publishing in tuple(self._publishings):
-            publishing.stop()
+            publishing.finish()
         if self._retry is not None:
             self._retry.cancel()
         try:
             if self._session.state is State.OPEN:
                 self._wait_until(self._is_drained, self._limits.drain_s)
+            if self._session.state is State.OPEN and self._link is not None:
+                self._settled = settled = self._ledger.settled(self._receipts)
+                self._wait_until(
+                    lambda: (
+                        self._session.state is not State.OPEN
+                        or self._ledger.has_received(self._receipts, settled)
+                    ),
+                    self._limits.drain_s,
+                )
             if self._session.state is State.OPEN and self._link is not None:
                 self._session.closing()
                 self._is_open = False
@@ -262,6 +317,8 @@ class Connection:
         finally:
             if self._link is not None:
                 self._link.abort(_STOPPED)
+            for stream in self._streams:
+                self._ledger.close_stream(stream)
 
     # Waiting, in the greenlet of the scenario.
 
@@ -360,15 +417,16 @@ class Connection:
         owner: Any = None,
     ) -> int:
         """Write a message that was due at `due_ns`; its ackId, 0 if nothing can be written now."""
-        link, meter = self._link, self._meter
+        link, meter, stream = self._link, self._meter, publication.stream
         if link is None or not self._is_open or not link.is_writable:
             return 0
-        ack_id = self._session.publish(due_ns, now_ns, owner)
+        ack_id = self._session.publish(due_ns, now_ns, stream, owner)
         try:
             meter.sent_bytes += link.publish(publication, due_ns, ack_id)
         except BaseException:  # its data is the scenario's, and may be wrong
             self._session.retract(ack_id)
             raise
+        stream.sequence += 1
         meter.sent += 1
         if self._deadline is None:
             self._watch_answers()
@@ -428,10 +486,13 @@ class Connection:
             self._session.upgraded()
             self._opened(dialed, dialed.upgraded_ns)
 
-    def received(self, messages: list[frames.Message], now_ns: int) -> None:
+    def received(  # noqa: C901, PLR0912  # calls would cost more than what they did
+        self, messages: list[frames.Message], now_ns: int
+    ) -> None:
         """Messages and control frames arrived, read at `now_ns`."""
         link, session, meter = self._link, self._session, self._meter
         sends, deliveries = self._sends, self._deliveries
+        following = self._receipts.next
         is_deaf = not self._observer.is_listening
         for opcode, payload in messages:
             if link is None or self._link is not link:
@@ -439,7 +500,7 @@ class Connection:
             if opcode == frames.TEXT:
                 meter.received_bytes += len(payload)
                 if (done := session.acknowledged(payload)) is not None:
-                    key, (metric, due_ns, _, _, owner) = done
+                    key, (metric, due_ns, written_ns, group, owner, _, _) = done
                     series = sends if metric is SEND_TO_GROUP else meter.series(metric)
                     series.latencies_ns.append(now_ns - due_ns)
                     series.sizes_bytes.append(len(payload))
@@ -447,11 +508,22 @@ class Connection:
                         owner.go_on(now_ns)
                     elif owner is not None:
                         self._go_on(owner, key)
-                    if self._is_stopping:
-                        self._tell_news()
-                elif is_deaf and (sent_ns := session.delivered_ns(payload)) is not None:
-                    deliveries.latencies_ns.append(max(0, now_ns - sent_ns))
+                    elif metric is SEND_TO_GROUP:  # of an open loop
+                        self._time(SEND_TO_GROUP_SERVICE, now_ns - written_ns)
+                    if group is not None:
+                        self._account_for_group(metric, group)
+                elif is_deaf and (stamped := session.delivered(payload)) is not None:
+                    stream, sent_ns, number = stamped
+                    latency_ns = max(0, now_ns - sent_ns)
+                    deliveries.latencies_ns.append(latency_ns)
                     deliveries.sizes_bytes.append(len(payload))
+                    if stream is not None:
+                        if following.get(stream) == number:
+                            following[stream] = number + 1
+                        else:
+                            self._receipts.irregular(stream, number)
+                        if not number & FOLLOWED_MASK:
+                            meter.followed.append((stream, number, latency_ns))
                 else:
                     self._receive(link, payload, is_text=True, now_ns=now_ns)
             elif opcode == frames.BINARY:
@@ -459,6 +531,8 @@ class Connection:
                 self._receive(link, payload, is_text=False, now_ns=now_ns)
             else:
                 link.control(opcode, payload)
+        if self._is_stopping:
+            self._tell_news()
 
     def _go_on(self, asker: Any, key: int) -> None:
         """Switch to the greenlet that waits for the answer."""
@@ -479,7 +553,12 @@ class Connection:
             match event:
                 case Answered():
                     self._answered(event)
-                case Arrived(message, sample):
+                case Arrived(message, sample, stamp):
+                    if stamp is not None and stamp.stream is not None:
+                        self._ledger.received(self._receipts, stamp.stream, stamp.number)
+                        if not stamp.number & FOLLOWED_MASK and sample and sample.latency_ns:
+                            follow = (stamp.stream, stamp.number, sample.latency_ns)
+                            self._meter.followed.append(follow)
                     if sample is not None:
                         self._observer.record(sample)
                     self._observer.message(message)
@@ -505,6 +584,13 @@ class Connection:
             link.flush_soon()
         self.writable()
 
+    def _account_for_group(self, metric: Metric, group: str) -> None:
+        """The ack of joining or leaving is in."""
+        if metric is JOIN_GROUP:
+            self._ledger.joined(self._receipts, group)
+        elif metric is LEAVE_GROUP:
+            self._ledger.left(self._receipts, group)
+
     def _time(self, metric: Metric, latency_ns: int) -> None:
         series = self._meter.series(metric)
         series.latencies_ns.append(latency_ns)
@@ -519,6 +605,13 @@ class Connection:
 
     def _answered(self, answered: Answered) -> None:
         self._observer.record(answered.sample)
+        if (request := answered.request) is not None:
+            if request.stream is not None and not answered.ack.is_success:
+                self._ledger.failed(request.stream, request.number)
+            elif request.group is not None and answered.ack.is_success:
+                self._account_for_group(request.metric, request.group)
+        if answered.service_ns is not None:
+            self._time(SEND_TO_GROUP_SERVICE, answered.service_ns)
         if isinstance(answered.owner, ClosedLoop):
             answered.owner.go_on(self._clock_ns())
             self.flush()
@@ -540,8 +633,10 @@ class Connection:
             self._connect_limit.cancel()
         has_opened = self._has_opened
         is_ours = self._session.state is State.CLOSING or failure == _STOPPED
-        for answered in self._session.lost("unanswered at stop" if is_ours else failure):
+        for answered in self._session.lost(UNANSWERED if is_ours else failure):
             self._answered(answered)
+        self._ledger.ended(self._receipts, self._settled)
+        self._settled = {}
         if has_opened:
             self._observer.count("closed", 1)
         if not is_ours:

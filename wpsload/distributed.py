@@ -23,7 +23,10 @@ __all__ = ["LeasedNumbers", "Master", "Worker", "longest_drain_s"]
 _log = logging.getLogger(__name__)
 
 _REPORT = "wpsload"
+_LEDGER = "wpsload.ledger"
+_FAN_OUT = "wpsload.fan_out"
 _TARGET = "wpsload.target"
+_TIME = "wpsload.time"
 _TAKE = "wpsload.take"
 _GIVEN = "wpsload.given"
 _RELEASE = "wpsload.release"
@@ -32,11 +35,12 @@ _DRAINED = "wpsload.drained"
 
 _MARGIN_S = 5.0  # beyond what a user may take: messages on their way, and a busy worker
 _LOOK_AGAIN_S = 0.1
+_MOST_APART_S = 5.0  # clocks of people's time; a report may have been on its way for a while
 
 
 def longest_drain_s(environment: Environment, run: LoadRun) -> float:
     """Seconds within which a worker has drained: its tasks, then answers, then closing."""
-    return (environment.stop_timeout or 0) + 2 * run.settings.limits.drain_s + _MARGIN_S
+    return (environment.stop_timeout or 0) + 3 * run.settings.limits.drain_s + _MARGIN_S
 
 
 class LeasedNumbers:
@@ -80,7 +84,10 @@ class Worker:
 
     def _report(self, data: dict[str, Any], **_: Any) -> None:
         data[_REPORT] = self._run.recorder.drain()
+        data[_LEDGER] = self._run.ledger.drain()
+        data[_FAN_OUT] = self._run.fan_out.drain()
         data[_TARGET] = self._target
+        data[_TIME] = unix_s()
 
     def _drain_for_master(self, **_: Any) -> None:
         self._report_drained()
@@ -158,6 +165,16 @@ class Master:
     def _merge(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
         if (delta := data.pop(_REPORT, None)) is not None:
             self._open[client_id] += self._run.recorder.merge(delta)
+        if (ledger := data.pop(_LEDGER, None)) is not None:
+            self._run.ledger.merge(ledger)
+        self._run.fan_out.merge(data.pop(_FAN_OUT, ()))
+        if (time_s := data.pop(_TIME, None)) is not None:
+            apart_s = abs(unix_s() - time_s)
+            if apart_s > _MOST_APART_S:
+                self._doubt(
+                    f"the clock of worker {client_id} is {apart_s:.0f} s off: its samples are in"
+                    " other seconds, and may be in another phase"
+                )
         if (target := data.pop(_TARGET, None)) is not None:
             self._targets.add(target)
             if len(self._targets) > 1:

@@ -15,6 +15,7 @@ from wpsload.agenda import Agenda, Entry
 from wpsload.alarm import Alarm, LoopAlarm, TimerfdAlarm, has_timerfd
 from wpsload.clock import clock_ns
 from wpsload.poller import EpollPoller, Poller, WatcherPoller, has_epoll
+from wpsload.stream import Stream
 from wpsload.turn import Turn
 
 __all__ = ["ENGINE_NAMES", "Engine", "EngineName"]
@@ -26,6 +27,7 @@ watchers, `websocket-client` a greenlet and an object of that library for each c
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
 _KEYS_AT_ONCE = 1024
+_STAMPED_EVERY = 64  # the kernel's time of arrival costs 1 µs a read, so few connections ask for it
 
 
 class Engine:
@@ -36,6 +38,8 @@ class Engine:
         poller: tells when sockets are ready.
         mask_keys: a new random key of 32 bits for each frame.
         soon: call a function with its arguments when the loop turns.
+        is_alarm_coarse: what is due may be called up to a millisecond late.
+        buffers_full: how often a connection reached its limit of unsent bytes.
     """
 
     def __init__(self, hub: Any, name: EngineName = "fast") -> None:
@@ -46,7 +50,7 @@ class Engine:
         self.mask_keys = _mask_keys()
         self.soon: Callable[..., Any] = loop.run_callback
         is_fast = name == "fast"
-        self.turn = Turn(hub)
+        self.turn = Turn(hub, clock_ns)
         self.poller: Poller = (
             EpollPoller(hub, self.turn)
             if is_fast and has_epoll()
@@ -57,6 +61,10 @@ class Engine:
             if is_fast and has_timerfd()
             else LoopAlarm(loop, self._ring_in_a_turn)
         )
+        self.is_alarm_coarse = isinstance(self._alarm, LoopAlarm)
+        self.buffers_full = 0
+        self._arrival_lags_ns: list[int] = []
+        self._opened = 0
         self._agenda = Agenda()
         self._alarm_ns: int | None = None  # None if it is not set
         self._is_ringing = False
@@ -67,6 +75,31 @@ class Engine:
         if not self._is_ringing:
             self._set_alarm()
         return entry
+
+    def begin_self_check(self) -> None:
+        """From now on note how late messages are written and read."""
+        self.turn.is_watched = True
+        self._opened = 0
+        self.take_self_check()
+
+    def end_self_check(self) -> None:
+        """Note it no longer."""
+        self.turn.is_watched = False
+
+    def take_self_check(self) -> tuple[list[int], list[int], int]:
+        """Send slips and receive lags in ns, and `buffers_full`, since the last call."""
+        turn, lags_ns = self.turn, self._arrival_lags_ns.copy()
+        slips_ns, turn.slips_ns = turn.slips_ns, []
+        self._arrival_lags_ns.clear()  # streams add to this very list
+        buffers_full, self.buffers_full = self.buffers_full, 0
+        return slips_ns, lags_ns, buffers_full
+
+    def sample(self, stream: Stream) -> None:
+        """A stream has opened: one of so many tells how long what it reads has waited."""
+        if self.turn.is_watched:
+            if self._opened % _STAMPED_EVERY == 0:
+                stream.note_arrivals(self._arrival_lags_ns)
+            self._opened += 1
 
     def _set_alarm(self) -> None:
         due_ns = self._agenda.next_due_ns

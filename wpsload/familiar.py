@@ -1,4 +1,4 @@
-"""Messages that differ from one read before in nothing but their send time: told without parsing.
+"""Messages that differ from one read before in nothing but time and number: told without parsing.
 
 Members of a group receive the same envelope again and again, around a stamp and its filler. Once
 one has been parsed, the next like it needs no JSON: what stands before the stamp and behind the
@@ -7,16 +7,19 @@ that is for the parser.
 """
 
 import re
+from collections.abc import Mapping
 
 import orjson
 
-from wpsload.payload import MIN_PAYLOAD_BYTES, Stamp, stamp
+from wpsload.payload import MIN_NUMBERED_BYTES, Stamp, stamp
 
 __all__ = ["Familiar"]
 
 _QUOTE = b'"'
-_DIGITS = 16
-_MOST = 4096  # envelopes; a run with more groups and senders learns them anew now and then
+_TIME_DIGITS = 16
+_NUMBER_DIGITS = 8
+_NUMBER_MASK = 0xFFFF_FFFF
+_MOST = 65_536  # envelopes; a run with more groups and senders learns them anew now and then
 _LONGEST_BYTES = 4096  # of an envelope: a group's name, a user's, and little metadata
 
 
@@ -24,34 +27,55 @@ class Familiar:
     """The envelopes that the clients of one process have seen.
 
     Args:
-        clock: name of the clock whose stamps mean something here, see `wpsload.payload`.
+        lead_ns: how far our clock is ahead, by the name of each clock whose stamps mean something
+            here; 0 for our own. See `wpsload.payload`.
+        is_numbered: True to know stamps with a number, False to know those without.
     """
 
-    def __init__(self, clock: str) -> None:
-        text = str(stamp(Stamp(clock, 0), size_bytes=MIN_PAYLOAD_BYTES))
-        self._mark = text.encode().partition(b"0" * _DIGITS)[0]
-        self._data = re.compile(re.escape(self._mark.decode()) + "[0-9a-f]{16}(:x*)")
-        self._envelopes: dict[bytes, set[bytes]] = {}  # what stands before a stamp: what behind it
+    def __init__(self, lead_ns: Mapping[str, int], *, is_numbered: bool = True) -> None:
+        self.lead_ns = lead_ns
+        self._is_numbered = is_numbered
+        first = Stamp("", 0, 0 if is_numbered else None)
+        text = str(stamp(first, size_bytes=MIN_NUMBERED_BYTES))
+        self._mark = text.partition(":")[0].encode() + b":"
+        self._digits = _TIME_DIGITS + _NUMBER_DIGITS if is_numbered else _TIME_DIGITS
+        self._data = re.compile(
+            re.escape(self._mark.decode())
+            + "([0-9a-f]{8}):"
+            + ("([0-9a-f]{11}):" if is_numbered else "()")
+            + f"[0-9a-f]{{{self._digits}}}(:x*)"
+        )
+        # What stands before the digits: what may stand behind the filler, clock and stream.
+        self._envelopes: dict[bytes, tuple[set[bytes], str, int | None]] = {}
         self._count = 0
         self._filler = b""
 
-    def sent_ns(self, payload: bytes, stamp_at: int) -> int | None:
-        """The send time of a familiar message; None if it is another.
+    def stamp(self, payload: bytes, stamp_at: int) -> tuple[int | None, int, int] | None:
+        """Stream, send time in ns and number of a familiar message; None if it is another.
 
-        `stamp_at` is where its digits are expected, which `learn` told.
+        The time is translated into that of our clock.
+
+        `stamp_at` is where its digits are expected, which `learn` told. The stream is None if
+        messages have no numbers.
         """
         known = self._envelopes.get(payload[:stamp_at])
         if known is None:
             return None
-        digits_end = stamp_at + _DIGITS
+        digits_end = stamp_at + self._digits
         filler_end = payload.find(_QUOTE, digits_end)
-        if payload[digits_end:filler_end] != self._filler or payload[filler_end:] not in known:
+        if payload[digits_end:filler_end] != self._filler or payload[filler_end:] not in known[0]:
             return None
         digits = payload[stamp_at:digits_end]
         try:
-            return int(digits, 16) if digits.isalnum() else None
+            stamped = int(digits, 16) if digits.isalnum() else None
         except ValueError:
             return None
+        if stamped is None:
+            return None
+        lead_ns = self.lead_ns[known[1]]
+        if self._is_numbered:
+            return known[2], (stamped >> 32) + lead_ns, stamped & _NUMBER_MASK
+        return None, stamped + lead_ns, 0
 
     def learn(self, payload: bytes, data: object) -> int:
         """Remember the envelope of `payload`, a group message with `data`, if a stamp is all of it.
@@ -59,27 +83,31 @@ class Familiar:
         Returns where the digits of its stamp are; 0 if there is nothing to remember.
         """
         found = self._data.fullmatch(data) if isinstance(data, str) else None
-        if found is None or payload.count(self._mark) != 1:
+        if found is None or found[1] not in self.lead_ns or payload.count(self._mark) != 1:
             return 0
-        stamp_at = payload.index(self._mark) + len(self._mark)
-        digits_end = stamp_at + _DIGITS
-        filler = found[1].encode()
+        stamp_at = payload.index(self._mark) + found.end(2) + self._is_numbered
+        digits_end = stamp_at + self._digits
+        filler = found[3].encode()
         filler_end = digits_end + len(filler)
         front, back = payload[:stamp_at], payload[filler_end:]
         if payload[digits_end:filler_end] != filler or back[:1] != _QUOTE:
             return 0  # written with escapes
-        if back not in self._envelopes.get(front, ()):
+        known = self._envelopes.get(front)
+        if known is None or back not in known[0]:
             if len(front) + len(back) > _LONGEST_BYTES or not self._is_data(front, filler + back):
                 return 0
             if self._count == _MOST:
                 self._envelopes.clear()
                 self._count = 0
             self._count += 1
-            self._envelopes.setdefault(front, set()).add(back)
+            stream = int(found[2], 16) if self._is_numbered else None
+            self._envelopes.setdefault(front, (set(), found[1], stream))[0].add(back)
         self._filler = filler
         return stamp_at
 
     def _is_data(self, front: bytes, behind: bytes) -> bool:
         """True if other digits there are other data: a group may be named like a stamp."""
-        read = {orjson.loads(front + digit * _DIGITS + behind)["data"] for digit in (b"0", b"f")}
+        read = {
+            orjson.loads(front + digit * self._digits + behind)["data"] for digit in (b"0", b"f")
+        }
         return len(read) > 1

@@ -27,11 +27,15 @@ UNSENT_LIMIT_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long to wait, in seconds: to connect, for an ack, and for answers due at the end."""
+    """How long to wait, in seconds: to connect, for an ack, and for answers due at the end.
+
+    A message that could not be written until `most_late_s` after it was due is dropped.
+    """
 
     connect_timeout_s: float = 10.0
     ack_timeout_s: float = 30.0
     drain_s: float = 5.0
+    most_late_s: float = 10.0
 
 
 def closed(code: int) -> str:

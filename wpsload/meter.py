@@ -7,6 +7,7 @@ does once for thousands of messages what would be costly for each.
 
 from dataclasses import dataclass
 
+from wpsload.fan_out import Receipt
 from wpsload.metrics import Metric
 
 __all__ = ["Batch", "Meter", "Series", "Taken"]
@@ -42,17 +43,42 @@ class Taken:
     sent_bytes: int
     received_bytes: int
     batches: tuple[Batch, ...]
+    followed: tuple[Receipt, ...] = ()
+    due: int = 0
+    achieved: int = 0
+    late: int = 0
+    dropped: int = 0
+    dropped_waiting: int = 0
 
 
 class Meter:
-    """Counts messages and payload bytes written, payload bytes received, and keeps latencies."""
+    """Counts messages and payload bytes written, payload bytes received, and keeps latencies.
 
-    __slots__ = ("_series", "received_bytes", "sent", "sent_bytes")
+    Of open loops it counts the arrivals that were `due`, and what became of them: `achieved` is
+    written, `late` written too late and part of that, `dropped` never written, `dropped_waiting`
+    because the connection could not take it and part of that. `followed` are the receipts of
+    messages that are followed to their last member, see `wpsload.fan_out`.
+    """
+
+    __slots__ = (
+        "_series",
+        "achieved",
+        "dropped",
+        "dropped_waiting",
+        "due",
+        "followed",
+        "late",
+        "received_bytes",
+        "sent",
+        "sent_bytes",
+    )
 
     def __init__(self) -> None:
         self.sent = 0
         self.sent_bytes = 0
         self.received_bytes = 0
+        self.due = self.achieved = self.late = self.dropped = self.dropped_waiting = 0
+        self.followed: list[Receipt] = []
         self._series: dict[Metric, Series] = {}
 
     def series(self, metric: Metric) -> Series:
@@ -69,6 +95,19 @@ class Meter:
             if series.latencies_ns:
                 batches.append(Batch(metric, series.latencies_ns, series.sizes_bytes))
                 series.latencies_ns, series.sizes_bytes = [], []
-        taken = Taken(self.sent, self.sent_bytes, self.received_bytes, tuple(batches))
+        taken = Taken(
+            self.sent,
+            self.sent_bytes,
+            self.received_bytes,
+            tuple(batches),
+            followed=tuple(self.followed),
+            due=self.due,
+            achieved=self.achieved,
+            late=self.late,
+            dropped=self.dropped,
+            dropped_waiting=self.dropped_waiting,
+        )
         self.sent = self.sent_bytes = self.received_bytes = 0
+        self.due = self.achieved = self.late = self.dropped = self.dropped_waiting = 0
+        self.followed.clear()
         return taken

@@ -10,10 +10,16 @@ __all__ = [
     "DELIVERY",
     "ECHO",
     "EVENT",
+    "GROUP_FIRST",
+    "GROUP_LAST",
     "JOIN_GROUP",
     "LEAVE_GROUP",
     "METRICS",
+    "OWN_METRICS",
     "SEND_TO_GROUP",
+    "SEND_TO_GROUP_SERVICE",
+    "TIMEOUT",
+    "UNANSWERED",
     "Metric",
     "Sample",
 ]
@@ -52,12 +58,21 @@ CONNECTION_LOST = Metric(
 JOIN_GROUP = Metric("ACK", "joinGroup", "request written → ack received")
 LEAVE_GROUP = Metric("ACK", "leaveGroup", "request written → ack received")
 SEND_TO_GROUP = Metric("ACK", "sendToGroup", "request written, by `publish`: due → ack received")
+SEND_TO_GROUP_SERVICE = Metric(
+    "SERVICE", "sendToGroup.service", "request of an open loop written → ack received"
+)
 EVENT = Metric("ACK", "event", "request written → ack received")
 ECHO = Metric("ECHO", "message", "frame written → its echo received (simple client)")
 DELIVERY = Metric(
     "DELIVERY",
     "group",
-    "message written by its sender → received, once for every member",
+    "message written by its sender, by `publish`: due → received, once for every member",
+)
+GROUP_FIRST = Metric(
+    "DELIVERY", "group.first", "message due or written → received by its first member"
+)
+GROUP_LAST = Metric(
+    "DELIVERY", "group.last", "message due or written → received by its last member: fan-out"
 )
 
 METRICS: tuple[Metric, ...] = (
@@ -67,10 +82,24 @@ METRICS: tuple[Metric, ...] = (
     JOIN_GROUP,
     LEAVE_GROUP,
     SEND_TO_GROUP,
+    SEND_TO_GROUP_SERVICE,
     EVENT,
     ECHO,
     DELIVERY,
+    GROUP_FIRST,
+    GROUP_LAST,
 )
+
+OWN_METRICS = frozenset({SEND_TO_GROUP_SERVICE, GROUP_FIRST, GROUP_LAST})
+"""A second look at what another metric counts already: Locust would add them up, so it has them
+not."""
+
+
+TIMEOUT = "Timeout"
+"""The failure of a request whose answer did not come within its time."""
+
+UNANSWERED = "unanswered at stop"
+"""The failure of a request whose answer was still due when the run ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,22 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
+from wpsload.arrivals import Plan, every, parse_plan
 from wpsload.engine import ENGINE_NAMES, EngineName
 from wpsload.errors import ConfigError
 from wpsload.link import Limits
 from wpsload.payload import check_size
 from wpsload.subprotocol import MAX_MESSAGE_BYTES, DataType
-from wpsload.units import parse_duration_s
+from wpsload.thresholds import Threshold, parse_all
+from wpsload.units import nanoseconds, parse_duration_s
 
-__all__ = ["OPTIONS", "Option", "Settings", "add_options"]
+__all__ = ["OPTIONS", "Option", "Settings", "VerdictMode", "add_options"]
 
+
+VerdictMode = Literal["fail", "warn", "off"]
+VERDICT_MODES: tuple[VerdictMode, ...] = get_args(VerdictMode)
 
 _ENVELOPE_BYTES = 2048  # the JSON around the data, with the longest group name
 
@@ -26,6 +31,12 @@ def _count(text: str) -> int:
     if value < 1:
         raise ConfigError(f"{text!r} is not a whole number of 1 or more")
     return value
+
+
+def _interval(text: str) -> str:
+    if interval_ns := nanoseconds(parse_duration_s(text)):
+        every(interval_ns)
+    return text
 
 
 def _duration(text: str) -> str:
@@ -45,8 +56,20 @@ def _lifetime(text: str) -> str:
     return text
 
 
+def _thresholds(text: str) -> str:
+    parse_all(text)
+    return text
+
+
 def _payload_bytes(text: str) -> int:
     return check_size(_count(text))
+
+
+def _check_room(payload_bytes: int, *, is_numbered: bool) -> None:
+    try:
+        check_size(payload_bytes, is_numbered=is_numbered)
+    except ConfigError as error:
+        raise ConfigError(f"--wps-payload-bytes: {error.message}", hint=error.hint) from None
 
 
 def _check_message_size(payload_bytes: int, data_type: str) -> None:
@@ -73,6 +96,7 @@ class Option:
     help: str
     check: Callable[[str], Any] | None = None
     choices: tuple[str, ...] | None = None
+    is_repeatable: bool = False
 
     @property
     def flag(self) -> str:
@@ -109,15 +133,56 @@ class Option:
             raise ConfigError(f"{self.flag}: {error.message}", hint=error.hint) from None
 
 
+def _plan(text: str) -> str:
+    if text.strip():
+        parse_plan(text)
+    return text
+
+
 OPTIONS: tuple[Option, ...] = (
     Option("group-size", 10, "Members of each group.", _count),
     Option("payload-bytes", 2048, "Size of each message, its time stamp included.", _payload_bytes),
-    Option("interval", "1s", "Time between the messages of one user; 0 for no pause.", _duration),
+    Option(
+        "interval",
+        "1s",
+        "Time between the messages of one user; 0 for a closed loop without a pause.",
+        _interval,
+    ),
+    Option(
+        "plan",
+        "",
+        "Load of each sender instead of one interval, such as "
+        "'constant 1/s for 1m then spike 10/s for 10s then constant 1/s'.",
+        _plan,
+    ),
+    Option(
+        "most-late",
+        "10s",
+        "A message of a plan or interval that cannot be sent so long after it was due is dropped.",
+        _positive_duration,
+    ),
+    Option("seed", "", "Any word: runs with the same one have messages due at the same times."),
     Option("data-type", "text", "Data type of the messages.", choices=("text", "json", "binary")),
     Option("no-echo", False, "Keep a sender's messages from the sender itself."),
     Option("connect-timeout", "10s", "Longest wait while connecting.", _positive_duration),
     Option("ack-timeout", "30s", "Longest wait for an ack or an echo.", _positive_duration),
     Option("drain", "5s", "Longest wait at the end for answers that are due.", _positive_duration),
+    Option("no-ledger", False, "Send messages without a number, and do not look for missing ones."),
+    Option(
+        "warm-up",
+        "2s",
+        "Time from when all are connected until the figures begin to count.",
+        _duration,
+    ),
+    Option(
+        "threshold",
+        "",
+        "What the run must reach, like 'delivery.p99<1s'; repeatable, or separated by ';'.",
+        _thresholds,
+        is_repeatable=True,
+    ),
+    Option("reports", "reports", "Folder that gets a folder for each run, with its run.json."),
+    Option("no-record", False, "Write no run.json."),
     Option(
         "token-in",
         "query",
@@ -132,22 +197,52 @@ OPTIONS: tuple[Option, ...] = (
         "or websocket-client for comparison.",
         choices=ENGINE_NAMES,
     ),
+    Option(
+        "verdict",
+        "fail",
+        "What becomes of a run whose generator was too late to be believed: it fails with exit "
+        "code 4, it warns, or nobody looks.",
+        choices=VERDICT_MODES,
+    ),
 )
+
+
+def _chosen_plan(plan: str, interval: str) -> Plan | None:
+    if plan.strip():
+        return parse_plan(plan)
+    interval_ns = nanoseconds(parse_duration_s(interval))
+    return every(interval_ns) if interval_ns else None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options of one test, checked; durations in seconds."""
+    """The options of one test, checked; durations in seconds.
+
+    `plan` is that of `--wps-plan`, otherwise of `--wps-interval`; None for the closed loop.
+    """
 
     group_size: int
     payload_bytes: int
     interval_s: float
+    plan: Plan | None
+    seed: str
     data_type: DataType
     is_no_echo: bool
+    has_ledger: bool
     limits: Limits
     is_token_in_header: bool
     token_ttl_s: float
+    warm_up_s: float
+    thresholds: tuple[Threshold, ...]
     engine: EngineName
+    verdict: VerdictMode
+
+    @property
+    def load(self) -> str:
+        """What each sender does that follows the options, in words."""
+        if self.plan is None:
+            return "closed loop: the next message follows the answer to the one before"
+        return f"open loop: {self.plan.text}"
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> "Settings":
@@ -161,20 +256,28 @@ class Settings:
             for option in OPTIONS
         }
         _check_message_size(read["payload-bytes"], read["data-type"])
+        _check_room(read["payload-bytes"], is_numbered=not read["no-ledger"])
         return cls(
             group_size=read["group-size"],
             payload_bytes=read["payload-bytes"],
             interval_s=parse_duration_s(read["interval"]),
+            plan=_chosen_plan(read["plan"], read["interval"]),
+            seed=str(read["seed"]),
             data_type=read["data-type"],
             is_no_echo=bool(read["no-echo"]),
+            has_ledger=not read["no-ledger"],
             limits=Limits(
                 connect_timeout_s=parse_duration_s(read["connect-timeout"]),
                 ack_timeout_s=parse_duration_s(read["ack-timeout"]),
                 drain_s=parse_duration_s(read["drain"]),
+                most_late_s=parse_duration_s(read["most-late"]),
             ),
             is_token_in_header=read["token-in"] == "header",
             token_ttl_s=parse_duration_s(read["token-ttl"]),
+            warm_up_s=parse_duration_s(read["warm-up"]),
+            thresholds=parse_all(read["threshold"]),
             engine=read["engine"],
+            verdict=read["verdict"],
         )
 
 
@@ -186,6 +289,20 @@ def _argument_type(check: Callable[[str], Any]) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return read
+
+
+class _Joined(argparse.Action):
+    """Values of a repeated option in one text: so a form, a variable and a worker have it alike."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest, "")
+        setattr(namespace, self.dest, f"{before}; {values}" if before else values)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -200,6 +317,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             extra["metavar"] = option.name.rpartition("-")[2].upper()
         if option.check is not None:
             extra["type"] = _argument_type(option.check)
+        if option.is_repeatable:
+            extra["action"] = _Joined
         if option.choices is not None:
             extra |= {"choices": option.choices, "metavar": None}
         action: Any = group.add_argument(option.flag, **extra)

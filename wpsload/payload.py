@@ -1,20 +1,34 @@
-"""Payloads that carry their own send time, so that a receiver can tell the delivery latency.
+"""Payloads that carry their send time and number: a receiver can tell latency, and what is missing.
 
 A stamped payload is `wps1:CLOCK:SENT:` and filler up to the size asked for. CLOCK names the clock
-that SENT (16 hex digits, nanoseconds) was read from: a receiver that reads another clock counts
-the message but gives no latency, as the difference would mean nothing.
+that SENT (16 hex digits, nanoseconds) was read from: a receiver that does not know how far that is
+from its own counts the message but gives no latency. With a number it is
+`wps2:CLOCK:STREAM:SENTNUMBER:`, where STREAM (11 hex digits) names the sender, and NUMBER (8 more)
+counts its messages from 0 on. The two sizes are multiples of 3, for base64.
 """
 
 import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from wpsload.errors import ConfigError
 from wpsload.subprotocol import DataType
 
-__all__ = ["MIN_PAYLOAD_BYTES", "Stamp", "check_size", "clock_id", "latency_ns", "read", "stamp"]
+__all__ = [
+    "MIN_NUMBERED_BYTES",
+    "MIN_PAYLOAD_BYTES",
+    "Stamp",
+    "check_size",
+    "clock_id",
+    "latency_ns",
+    "read",
+    "stamp",
+]
 
 _MARK = "wps1:"
+_NUMBERED_MARK = "wps2:"
 _CLOCK_DIGITS = 8
 _SENT_DIGITS = 16
 _CLOCK_END = len(_MARK) + _CLOCK_DIGITS
@@ -22,15 +36,31 @@ _SENT_START = _CLOCK_END + 1
 _SENT_END = _SENT_START + _SENT_DIGITS
 
 MIN_PAYLOAD_BYTES = _SENT_END + 1
-"""Smallest payload with room for the stamp."""
+"""Smallest payload with room for a stamp without a number."""
+
+_STREAM_DIGITS = 11
+_NUMBER_DIGITS = 8
+_NUMBERED = re.compile(
+    rf"{_NUMBERED_MARK}(?P<clock>.{{{_CLOCK_DIGITS}}}):(?P<stream>[0-9a-f]{{{_STREAM_DIGITS}}}):"
+    rf"(?P<sent>[0-9a-f]{{{_SENT_DIGITS}}})(?P<number>[0-9a-f]{{{_NUMBER_DIGITS}}}):",
+    re.ASCII | re.DOTALL,
+)
+
+MIN_NUMBERED_BYTES = _SENT_END + _STREAM_DIGITS + 1 + _NUMBER_DIGITS + 1
+"""Smallest payload with room for a stamp with a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """When a message was written (`sent_ns`), on the clock named `clock`."""
+    """When a message was written (`sent_ns`), on the clock named `clock`.
+
+    It is message `number` of `stream`, or without a number if that is None.
+    """
 
     clock: str
     sent_ns: int
+    stream: int | None = None
+    number: int = 0
 
 
 def clock_id(source: str) -> str:
@@ -38,7 +68,7 @@ def clock_id(source: str) -> str:
     return hashlib.sha256(source.encode()).hexdigest()[:_CLOCK_DIGITS]
 
 
-def check_size(size_bytes: int) -> int:
+def check_size(size_bytes: int, *, is_numbered: bool = False) -> int:
     """`size_bytes` itself, if a stamp fits.
 
     Raises:
@@ -49,6 +79,11 @@ def check_size(size_bytes: int) -> int:
             f"a payload of {size_bytes} bytes has no room for the time stamp",
             hint=f"use {MIN_PAYLOAD_BYTES} bytes or more",
         )
+    if is_numbered and size_bytes < MIN_NUMBERED_BYTES:
+        raise ConfigError(
+            f"a payload of {size_bytes} bytes has no room for the time stamp and a number",
+            hint=f"use {MIN_NUMBERED_BYTES} bytes or more, or --wps-no-ledger",
+        )
     return size_bytes
 
 
@@ -57,7 +92,13 @@ def stamp(stamp: Stamp, *, size_bytes: int, data_type: DataType = "text") -> str
 
     As `json` it is a JSON string; its two quotes are not counted.
     """
-    text = f"{_MARK}{stamp.clock}:{stamp.sent_ns:0{_SENT_DIGITS}x}:".ljust(size_bytes, "x")
+    sent = f"{stamp.sent_ns:0{_SENT_DIGITS}x}"
+    if stamp.stream is None:
+        text = f"{_MARK}{stamp.clock}:{sent}:"
+    else:
+        number = f"{stamp.number:0{_NUMBER_DIGITS}x}"
+        text = f"{_NUMBERED_MARK}{stamp.clock}:{stamp.stream:0{_STREAM_DIGITS}x}:{sent}{number}:"
+    text = text.ljust(size_bytes, "x")
     return text if data_type in ("text", "json") else text.encode("ascii")
 
 
@@ -65,10 +106,15 @@ def read(data: Any) -> Stamp | None:
     """The stamp of a received payload, or None if it has none (somebody else's message)."""
     if isinstance(data, bytes):
         try:
-            data = data[:MIN_PAYLOAD_BYTES].decode("ascii")
+            data = data[:MIN_NUMBERED_BYTES].decode("ascii")
         except UnicodeDecodeError:
             return None
-    if not isinstance(data, str) or not data.startswith(_MARK):
+    if not isinstance(data, str):
+        return None
+    if found := _NUMBERED.match(data):
+        sent_ns, stream, number = (int(found[name], 16) for name in ("sent", "stream", "number"))
+        return Stamp(found["clock"], sent_ns, stream, number)
+    if not data.startswith(_MARK):
         return None
     digits = data[_SENT_START:_SENT_END]
     try:
@@ -80,8 +126,12 @@ def read(data: Any) -> Stamp | None:
     return Stamp(data[len(_MARK) : _CLOCK_END], sent_ns)
 
 
-def latency_ns(stamp: Stamp | None, *, clock: str, now_ns: int) -> int | None:
-    """Time from `stamp` to `now_ns`; None if it was not read from the clock named `clock`."""
-    if stamp is None or stamp.clock != clock:
+def latency_ns(stamp: Stamp | None, *, lead_ns: Mapping[str, int], now_ns: int) -> int | None:
+    """Time from `stamp` to `now_ns` of our clock.
+
+    `lead_ns` tells how far that is ahead of the clocks that are known, by their names; None if the
+    stamp is of another one.
+    """
+    if stamp is None or (lead := lead_ns.get(stamp.clock)) is None:
         return None
-    return max(0, now_ns - stamp.sent_ns)
+    return max(0, now_ns - stamp.sent_ns - lead)

@@ -8,11 +8,12 @@ Importing this module (which `wpsload.users` does) is all the wiring there is. I
 - `test_start`: a run begins, with the options of that moment.
 - while it runs: samples go to Locust's statistics and to the recorder, whose seconds are written to
   `<prefix>_pubsub_history.csv`; workers send theirs along with Locust's own reports.
-- `test_stopping`: the master has its workers drain, and waits for them.
-- `quitting` and `quit`: the files are completed and the summary is printed.
+- `test_stopping`: the window is over; the master has its workers drain, and waits for them.
+- `quitting` and `quit`: the files are completed, thresholds are judged, the summary is printed.
 """
 
 from locust import events
+from locust import log as locust_log
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
@@ -29,22 +30,28 @@ from flask import jsonify, request
 
 from wpsload import interrupt, locust_precision, web_guard
 from wpsload.clock import unix_s
+from wpsload.clock_exchange import MasterClocks, WorkerClocks
 from wpsload.distributed import Master, Worker, longest_drain_s
 from wpsload.errors import ConfigError, WpsloadError
+from wpsload.exit_code import INTERRUPTED, exit_code
+from wpsload.judging import Judging
+from wpsload.ledger import Outcomes
 from wpsload.locust_stats import LocustStats
+from wpsload.metrics import SEND_TO_GROUP
 from wpsload.options import Settings, add_options
 from wpsload.preparation import Preparation
 from wpsload.pubsub_csv import PubsubCsv
+from wpsload.record import Record
+from wpsload.recording import Recording
 from wpsload.run import LoadRun
-from wpsload.summary import summary_lines
+from wpsload.summary import report_lines
 from wpsload.terminal import fail
+from wpsload.thresholds import judges_failures
 from wpsload.units import parse_duration_s
 
 __all__ = ["run_of", "will_speak"]
 
 _log = logging.getLogger(__name__)
-
-_INTERRUPTED = 130
 
 locust_precision.install()
 
@@ -58,6 +65,9 @@ class _Process:
         self.subprotocols: list[str | None] = []
         self.has_run = False
         self.master: Master | None = None
+        self.clocks: MasterClocks | None = None
+        self.judging: Judging | None = None
+        self.recording: Recording | None = None
         self.doubts: list[str] = []
         self.ending: list[str] = []
         self.is_ending_on_stderr = False
@@ -105,7 +115,7 @@ def _add_options(parser: ArgumentParser, **_: Any) -> None:
         except WpsloadError as error:
             fail(error.message, hint=error.hint, exit_code=error.exit_code)
         except KeyboardInterrupt:
-            sys.exit(_INTERRUPTED)
+            sys.exit(INTERRUPTED)
         return options
 
     # Locust has no event between parsing and acting, where files are opened and workers forked.
@@ -114,6 +124,9 @@ def _add_options(parser: ArgumentParser, **_: Any) -> None:
 
 @events.init.add_listener
 def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None:
+    # Timers count from when the loop looked at the clock last, which was before a slow import: a
+    # run time would be that much shorter.
+    gevent.get_hub().loop.update_now()
     run = run_of(environment)
     is_forked_worker = isinstance(runner, WorkerRunner) and _preparation.has_forked
     interrupt.install(
@@ -127,11 +140,24 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
     if isinstance(runner, WorkerRunner):
         _preparation.csv = None  # a forked worker has a copy, but the files are the master's
         Worker(environment, runner, run, _preparation.decide_target().describe())
+        WorkerClocks(runner, run.lead_ns)
     elif isinstance(runner, MasterRunner):
         _process.master = Master(environment, runner, run)
+        _process.clocks = MasterClocks(runner)
+    _process.judging = Judging(environment, runner, web_ui, run)
     gevent.spawn(_keep_rolling, run, LocustStats(environment))
-    if _preparation.csv is not None:
-        gevent.spawn(_write_seconds, _preparation.csv, run, environment)
+    if (csv := _preparation.csv) is not None:
+        _process.recording = Recording(
+            environment,
+            run,
+            csv,
+            new_file=_preparation.new_record_file,
+            target=_described_target,
+            sections=_sections,
+        )
+        gevent.spawn(_write_seconds, csv, run, environment)
+        # Registered now, it precedes the master's own, which stops the run.
+        environment.events.quitting.add_listener(_break_off)
 
 
 def _our_users(environment: Environment) -> list[Any]:
@@ -177,10 +203,18 @@ def _write_seconds(csv: PubsubCsv, run: LoadRun, environment: Environment) -> No
     def users() -> int:
         return environment.runner.user_count if environment.runner else 0
 
+    def write_record() -> None:
+        if (recording := _process.recording) is not None:
+            recording.look(run.recorder, users())
+            if recording.is_due():
+                recording.write_meanwhile(run.recorder, _process.doubts)
+
     while True:
+        run.complete_fan_out()
         _writing(
             environment, lambda: csv.write_seconds(run.recorder, now_s=unix_s(), users=users())
         )
+        _writing(environment, write_record)
         gevent.sleep(1)
 
 
@@ -197,22 +231,88 @@ def _doubt(environment: Environment, text: str) -> None:
     if text not in _process.doubts:
         _process.doubts.append(text)
         _log.error(text)
+        if _process.recording is not None:
+            _process.recording.note("doubt", text)
     environment.process_exit_code = environment.process_exit_code or 1
 
 
 @events.test_start.add_listener
 def _start(environment: Environment, **_: Any) -> None:
     _process.has_run = True
-    run_of(environment).start(Settings.read(vars(environment.parsed_options)))
+    _process.doubts.clear()
+    run = run_of(environment)
+    run.start(Settings.read(vars(environment.parsed_options)))
     if _preparation.csv is not None:
         _preparation.csv.start()
+    if (recording := _process.recording) is not None:
+        _writing(environment, lambda: recording.start(run.recorder))
+        _writing(environment, lambda: recording.write_meanwhile(run.recorder, _process.doubts))
+
+
+@events.spawning_complete.add_listener
+def _spawned(**_: Any) -> None:
+    if _process.recording is not None:
+        _process.recording.spawned()
+
+
+@events.test_stopping.add_listener
+def _stopping(environment: Environment, **_: Any) -> None:
+    """The window ends here; the master's own listener comes later, and waits for the drain."""
+    if _process.recording is not None:
+        _process.recording.stop(run_of(environment).recorder)
+
+
+def _break_off(environment: Environment, **_: Any) -> None:
+    """Locust ends while a run goes on: somebody sent a signal."""
+    if (recording := _process.recording) is not None and recording.is_running:
+        recording.stop(run_of(environment).recorder, is_interrupted=True)
+
+
+def _sections(run: LoadRun) -> dict[str, dict[str, Any]]:
+    """What the record holds besides the samples: the books, and how the generator did."""
+    recorder = run.recorder
+    sections: dict[str, dict[str, Any]] = {}
+    sends = recorder.totals().metrics.get(SEND_TO_GROUP)
+    if run.settings.has_ledger and (sends or run.ledger.counts.received):
+        outcomes = (
+            Outcomes.of(sends.successes, sends.failures, sends.unanswered) if sends else Outcomes()
+        )
+        sections["ledger"] = run.ledger.balance(outcomes).to_dict()
+    if _process.clocks is not None and (clocks := _process.clocks.to_dict()) is not None:
+        sections["clocks"] = clocks
+    if (judging := _process.judging) is not None and judging.is_on:
+        sections["generator"] = judging.measured()
+        sections["verdict"] = judging.verdict().to_dict() | {
+            "is_enforced": run.settings.verdict == "fail"
+        }
+    return sections
+
+
+def _described_target() -> str:
+    target = _preparation.target
+    return _preparation.shown_target if target is None else target.describe()
 
 
 @events.test_stop.add_listener
 def _stop(environment: Environment, **_: Any) -> None:
-    recorder = run_of(environment).recorder  # which brings Locust's statistics up to date as well
+    run = run_of(environment)
+    recorder = run.recorder  # which brings Locust's statistics up to date as well
     if (csv := _preparation.csv) is not None:
+        run.complete_fan_out(is_over=True)
+        for doubt in _process.master.doubts if _process.master else ():
+            _doubt(environment, doubt)
         _writing(environment, lambda: csv.finish(recorder, now_s=unix_s()))
+    if (recording := _process.recording) is not None:
+        recording.end()
+        _save_record(environment, recording)
+
+
+def _save_record(environment: Environment, recording: Recording) -> Record | None:
+    """The record of the run that is over, written; None if there was none."""
+    record = recording.record(run_of(environment).recorder, _process.doubts, is_over=True)
+    if record is not None:
+        _writing(environment, lambda: recording.write_last(record))
+    return record
 
 
 @events.quitting.add_listener
@@ -224,26 +324,49 @@ def _finish(environment: Environment, **_: Any) -> None:
     """
     if isinstance(environment.runner, LocalRunner):
         environment.runner.stop()
-    recorder = run_of(environment).recorder
+    run = run_of(environment)
+    recorder = run.recorder
     locust_precision.complete_files()
     if (csv := _preparation.csv) is None:
         return
+    run.complete_fan_out(is_over=True)
     _writing(environment, lambda: csv.close(recorder, now_s=unix_s()))
-    totals = recorder.totals()
     for doubt in _process.master.doubts if _process.master else ():
         _doubt(environment, doubt)
-    if _process.has_run and not totals.metrics:
+    if _process.has_run and not recorder.totals().metrics:
         _doubt(environment, "nothing was measured")
+    recording = _process.recording
+    if recording is None:
+        return
+    recording.end()
+    if (record := _save_record(environment, recording)) is not None:
+        _decide_exit_code(environment, record)
     options = environment.parsed_options
     _process.is_ending_on_stderr = bool(options and options.json)  # stdout is JSON then
     _process.ending = [
         "",
-        *summary_lines(totals),
-        "",
-        *(f"DOUBT: {doubt}" for doubt in _process.doubts),
-        *([f"target: {_preparation.target.describe()}"] if _preparation.target else []),
+        *(report_lines(record) if record else ["nothing was measured"]),
         f"files: {csv.prefix}_*.csv",
+        *([f"record: {recording.file.path}"] if recording.file else []),
     ]
+
+
+def _decide_exit_code(environment: Environment, record: Record) -> None:
+    """Locust knows of requests that failed and of users that crashed; the rest is ours."""
+    code = exit_code(record)
+    if code is not None and code > (environment.process_exit_code or 0):
+        environment.process_exit_code = code
+    thresholds = run_of(environment).settings.thresholds
+    runner = environment.runner
+    is_only_requests = (
+        runner is not None
+        and runner.errors
+        and not runner.exceptions
+        and not locust_log.unhandled_greenlet_exception
+    )
+    if judges_failures(thresholds) and is_only_requests:
+        # They were allowed for: without this Locust ends with 1 for a single one of them.
+        environment.process_exit_code = environment.process_exit_code or 0
 
 
 @events.quit.add_listener

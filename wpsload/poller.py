@@ -33,7 +33,9 @@ class Source(Protocol):
 
 
 class Poller(Protocol):
-    """Calls back when sockets are ready, in a turn."""
+    """Calls back when sockets are ready, in a turn. Its length is how many it watches."""
+
+    def __len__(self) -> int: ...
 
     def add(self, fd: int, source: Source, *, is_writing: bool = False) -> None:
         """Watch `fd` for reading, and for writing too if `is_writing`."""
@@ -69,6 +71,9 @@ class EpollPoller:
         self._sources: dict[int, Source] = {}
         self._watcher = hub.loop.io(self._epoll.fileno(), _READ)
         self._watcher.start(self._handle)
+
+    def __len__(self) -> int:
+        return len(self._sources)
 
     def add(self, fd: int, source: Source, *, is_writing: bool = False) -> None:
         """Watch `fd` for reading, and for writing too if `is_writing`."""
@@ -115,6 +120,9 @@ class WatcherPoller:
         self._loop = hub.loop
         self._turn = turn
         self._watchers: dict[int, tuple[Any, Source]] = {}
+
+    def __len__(self) -> int:
+        return len(self._watchers)
 
     def add(self, fd: int, source: Source, *, is_writing: bool = False) -> None:
         """Watch `fd` for reading, and for writing too if `is_writing`."""

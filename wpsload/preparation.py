@@ -18,6 +18,7 @@ from wpsload.clock import unix_s
 from wpsload.errors import ConfigError
 from wpsload.options import OPTIONS, Settings
 from wpsload.pubsub_csv import PubsubCsv
+from wpsload.record_file import RecordFile
 
 __all__ = ["Preparation"]
 
@@ -36,6 +37,9 @@ class Preparation:
         self.target: target.Target | None = None
         self.csv: PubsubCsv | None = None
         self.has_forked = False
+        self._reports: Path | None = None
+        self._scenario = ""
+        self._prepared_file: RecordFile | None = None
         self._is_done = False
 
     @property
@@ -79,7 +83,7 @@ class Preparation:
         settings = Settings.read(vars(options))
         _check_numbers(options)
         if not options.worker:
-            self.csv = _open_files(options)
+            self._open_files(options)
         if options.master or options.worker:
             self._decide_distributed_target(options)
             if self.target is None:
@@ -87,9 +91,25 @@ class Preparation:
         chosen = self.decide_target()
         if not options.worker:
             _announce(chosen)
+            if subprotocols and not any(subprotocols) and str(options.wps_plan).strip():
+                raise ConfigError(
+                    "--wps-plan: nobody in this scenario publishes",
+                    hint="use a PubSubUser, or --wps-interval for tasks",
+                )
             self.check_users(options.num_users or 1, run_time_s=options.run_time)
             if subprotocols:
                 preflight.probe(chosen, settings, subprotocol=subprotocols[0])
+
+    def new_record_file(self) -> RecordFile | None:
+        """Where the record of a new run of this process goes; None if there shall be none.
+
+        Raises:
+            ConfigError: if there can be no folder for it.
+        """
+        if (file := self._prepared_file) is not None:
+            self._prepared_file = None
+            return file
+        return None if self._reports is None else RecordFile(self._new_folder())
 
     def check_users(self, users: int, *, run_time_s: float | None) -> None:
         """Refuse more users, or a longer run, than the target has tokens for.
@@ -101,6 +121,33 @@ class Preparation:
             now_s = unix_s()
             needed_until_s = None if run_time_s is None else now_s + run_time_s
             self.target.check(users, now_s=now_s, needed_until_s=needed_until_s)
+
+    def _open_files(self, options: Namespace) -> None:
+        """Decide where the files go, and that they can be written.
+
+        Each run gets a folder of its own below `--wps-reports`. Without `--csv` the CSV files go
+        there too.
+        """
+        self._scenario = Path(str(options.locustfile).split(",")[0]).stem
+        folder_of_reports = Path(options.wps_reports)
+        if not options.wps_no_record:
+            self._reports = folder_of_reports
+        if options.csv_prefix is not None:
+            self.csv = _open_csv(options.csv_prefix)
+        if self._reports is None and options.csv_prefix is not None:
+            return
+        folder = self._new_folder(folder_of_reports)
+        if self._reports is not None:
+            self._prepared_file = RecordFile(folder)
+            self._prepared_file.check()
+        if options.csv_prefix is None:
+            options.csv_prefix = str(folder / "locust")
+            self.csv = _open_csv(options.csv_prefix)
+
+    def _new_folder(self, reports: Path | None = None) -> Path:
+        started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        parent = reports or self._reports or Path()
+        return _new_folder(parent / f"{started}-{self._scenario}")
 
     def _decide_distributed_target(self, options: Namespace) -> None:
         """A process of a run on many machines needs a target that the others can have too."""
@@ -132,18 +179,10 @@ def _announce(chosen: target.Target) -> None:
         click.echo(f"note: {note}", err=True)
 
 
-def _open_files(options: Namespace) -> PubsubCsv:
-    """Decide where the CSV files go, and that they can be written.
-
-    Without `--csv` each run gets a folder of its own under `reports/`.
-    """
-    if options.csv_prefix is None:
-        started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        scenario = Path(str(options.locustfile).split(",")[0]).stem
-        options.csv_prefix = str(_new_folder(Path("reports", f"{started}-{scenario}")) / "locust")
-    csv = PubsubCsv.open(options.csv_prefix)
+def _open_csv(prefix: str) -> PubsubCsv:
+    csv = PubsubCsv.open(prefix)
     for name in _LOCUST_FILES:
-        path = Path(f"{options.csv_prefix}_{name}.csv")
+        path = Path(f"{prefix}_{name}.csv")
         try:
             path.open("a").close()
         except OSError as error:
@@ -162,7 +201,7 @@ def _new_folder(path: Path) -> Path:
         except OSError as error:
             raise ConfigError(
                 f"cannot make {folder}: {error.strerror}",
-                hint="choose a place that can be written with --csv",
+                hint="choose a place that can be written with --wps-reports",
             ) from error
         return folder
     raise AssertionError("unreachable")

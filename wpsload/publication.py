@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from wpsload import frames
+from wpsload.ledger import Stream
 from wpsload.payload import Stamp, stamp
 from wpsload.subprotocol import DataType, SendToGroup, check_group, encode_request
 
@@ -21,17 +22,26 @@ __all__ = ["Computed", "Publication", "Stamped"]
 
 _PERIOD = 4  # of the mask, and of "xxx" in base64
 _DATA = b'"data":"'
-_MARK_BYTES = 14  # of a stamp, up to its digits
-_DIGITS = 16
+_MARK_BYTES = {False: 14, True: 26}  # of a stamp, up to its digits, without and with a number
+_DIGITS = {False: 16, True: 24}
+_STAMPED_BYTES = {False: 30, True: 51}  # divisible by 3: in base64 nothing behind them changes
+_TEXT = {False: b"%b%016x%b%d}", True: b"%b%024x%b%d}"}
+_BEFORE_BASE64 = {False: b"%b%016x", True: b"%b%024x:"}
 _LITTLE: Literal["little"] = "little"
 # By the sizes of the filler and of the rest, for all publications, so that those of thousands of
 # clients find it in the processor's cache.
 _PREPARED: dict[int, dict[int, tuple[bytes, int, int]]] = {}
-_STAMP_LETTERS = (_MARK_BYTES + _DIGITS) * 4 // 3  # in base64: divisible, so nothing else changes
 
 
 class Publication(Protocol):
-    """Gives one message after another; `sent_ns` is the time it is stamped with, if it is."""
+    """Gives one message after another; `sent_ns` is the time it is stamped with, if it is.
+
+    Whoever sends it counts `stream.sequence` up: until then it is the same message.
+    """
+
+    @property
+    def stream(self) -> Stream:
+        """What counts the messages, and may number them."""
 
     def payload(self, sent_ns: int, ack_id: int) -> bytes:
         """The next request, as it stands in a text frame."""
@@ -45,24 +55,50 @@ class Stamped:
 
     Args:
         clock: name of the clock that send times are read from, see `wpsload.payload`.
+        stream: numbers them, if it is one of a group.
 
     Raises:
         LocalProtocolError: if `group` is no group name.
     """
 
-    __slots__ = ("_back", "_cut", "_filler", "_front", "_mark", "_periods", "_prepared")
+    __slots__ = (
+        "_back",
+        "_cut",
+        "_filler",
+        "_format",
+        "_front",
+        "_is_numbered",
+        "_mark",
+        "_periods",
+        "_prepared",
+        "stream",
+    )
 
     def __init__(
-        self, group: str, data_type: DataType, *, no_echo: bool, size_bytes: int, clock: str
+        self,
+        group: str,
+        data_type: DataType,
+        *,
+        no_echo: bool,
+        size_bytes: int,
+        clock: str,
+        stream: Stream | None = None,
     ) -> None:
-        data = stamp(Stamp(clock, 0), size_bytes=size_bytes, data_type=data_type)
+        self.stream = stream = stream or Stream(0)
+        self._is_numbered = is_numbered = stream.group is not None
+        mark_bytes = _MARK_BYTES[is_numbered]
+        first = Stamp(clock, 0, stream.number if is_numbered else None)
+        data = stamp(first, size_bytes=size_bytes, data_type=data_type)
         whole = encode_request(SendToGroup(check_group(group), data, data_type, no_echo, ack_id=0))
         start = whole.rindex(_DATA) + len(_DATA)
         end = whole.index(b'"', start)
         # The time is written into the text, or in base64 together with the mark before it.
-        self._mark = data[:_MARK_BYTES] if isinstance(data, bytes) else None
-        written = start if self._mark else start + _MARK_BYTES
-        after = written + (_STAMP_LETTERS if self._mark else _DIGITS)
+        self._mark = data[:mark_bytes] if isinstance(data, bytes) else None
+        self._format = (_BEFORE_BASE64 if self._mark else _TEXT)[is_numbered]
+        written = start if self._mark else start + mark_bytes
+        after = written + (
+            _STAMPED_BYTES[is_numbered] * 4 // 3 if self._mark else _DIGITS[is_numbered]
+        )
         # The first letters still belong to the stamp, and the last ones in base64 are others.
         cut = min(after + _PERIOD + -after % _PERIOD, end)
         unit = whole[cut : cut + _PERIOD]
@@ -78,9 +114,10 @@ class Stamped:
         self._prepared = _PREPARED.setdefault(len(self._filler), {})
 
     def _without_filler(self, sent_ns: int, ack_id: int) -> bytes:
+        stamped = sent_ns << 32 | self.stream.sequence if self._is_numbered else sent_ns
         if self._mark is None:
-            return b"%b%016x%b%d}" % (self._front, sent_ns, self._back, ack_id)
-        letters = base64.b64encode(b"%b%016x" % (self._mark, sent_ns))
+            return self._format % (self._front, stamped, self._back, ack_id)
+        letters = base64.b64encode(self._format % (self._mark, stamped))
         return b"%b%b%b%d}" % (self._front, letters, self._back, ack_id)
 
     def payload(self, sent_ns: int, ack_id: int) -> bytes:
@@ -119,11 +156,18 @@ class Computed:
             `binary` and `protobuf`, any JSON value for `json`.
     """
 
-    __slots__ = ("_data", "_data_type", "_group", "_no_echo")
+    __slots__ = ("_data", "_data_type", "_group", "_no_echo", "stream")
 
     def __init__(
-        self, group: str, data: Callable[[], Any], data_type: DataType, *, no_echo: bool
+        self,
+        group: str,
+        data: Callable[[], Any],
+        data_type: DataType,
+        *,
+        no_echo: bool,
+        stream: Stream | None = None,
     ) -> None:
+        self.stream = stream or Stream(0)
         self._group = check_group(group)
         self._data = data
         self._data_type = data_type

@@ -1,20 +1,30 @@
 """Schedules: messages that leave on time, from the event loop, without a greenlet to wake.
 
-An open loop has a message due at fixed times, whatever becomes of those before it. What falls due
-while the connection is not open, or its peer does not read, is sent as soon as it can be; its
-latency counts from when it was due. In a closed loop a message is due when the one before it is
+An open loop has a message due at times that are known before, whatever becomes of those before it.
+What falls due while the connection is not open, or its peer does not read, or the engine is behind,
+is sent as soon as it can be; its latency counts from when it was due. What could not be sent for
+too long is dropped, and counted. In a closed loop a message is due when the one before it is
 answered, be it well or badly.
 """
 
 from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from wpsload.agenda import Entry
 from wpsload.engine import Engine
+from wpsload.meter import Meter
 from wpsload.publication import Publication
+from wpsload.units import NS_PER_MS
 
-__all__ = ["ClosedLoop", "OpenLoop", "Publisher", "Publishing"]
+__all__ = ["LATE_NS", "ClosedLoop", "OpenLoop", "Publisher", "Publishing"]
 
+LATE_NS = NS_PER_MS
+"""A message counts as late that is written more than this after it was due."""
+
+_NEVER_NS = 2**63
+_MOST_HELD = 16384  # of what falls due beyond them the count is late, and memory stays small
 _MOST_AT_ONCE = 256  # after an outage: then the event loop turns, as others have their due
 
 
@@ -55,6 +65,10 @@ class Publishing(ABC):
         """Send no more. What was sent may still be answered."""
         self.is_stopped = True
 
+    def finish(self) -> None:
+        """Send what is due by now, if that is possible, and then no more."""
+        self.stop()
+
     @abstractmethod
     def resume(self) -> None:
         """Send what is due; to be called when the connection can be written to, again."""
@@ -66,23 +80,74 @@ class Publishing(ABC):
 
 
 class OpenLoop(Publishing):
-    """A message each `every_ns` nanoseconds, the first one at once."""
+    """A message at each of `due_times_ns`, which never go back.
 
-    __slots__ = ("_due_ns", "_entry", "_every_ns")
+    One that is more than `most_late_ns` late when it could be written is dropped. `meter` is told
+    of each that falls due, of each that was written, and of each that was dropped; once the
+    schedule has stopped, none is left over.
+    """
+
+    __slots__ = (
+        "_due_ns",
+        "_due_times_ns",
+        "_entry",
+        "_free_ns",
+        "_held",
+        "_is_held",
+        "_meter",
+        "_most_late_ns",
+    )
 
     def __init__(
-        self, publisher: Publisher, publication: Publication, engine: Engine, *, every_ns: int
+        self,
+        publisher: Publisher,
+        publication: Publication,
+        engine: Engine,
+        *,
+        due_times_ns: Iterator[int],
+        most_late_ns: int,
+        meter: Meter,
     ) -> None:
         super().__init__(publisher, publication, engine)
-        self._every_ns = every_ns
-        self._due_ns = engine.clock_ns()
+        self._due_times_ns = due_times_ns
+        self._due_ns = next(due_times_ns, _NEVER_NS)  # of the first that is not counted yet
+        self._held: deque[int] | None = None  # due times that are counted, and neither sent
+        self._most_late_ns = most_late_ns
+        self._meter = meter
         self._entry: Entry | None = None
+        self._is_held = True  # by the connection; what that makes late is not our own doing
+        self._free_ns = 0  # since when it is not
 
     def stop(self) -> None:
-        """Send no more. What was sent may still be answered."""
+        """Send no more. What was sent may still be answered.
+
+        What is late by now counts as dropped. What fell due a moment ago was never offered.
+        """
+        self._end(self._engine.clock_ns() - LATE_NS)
+
+    def finish(self) -> None:
+        """Send what is due by now, if that is possible, and then no more."""
+        now_ns = self._engine.clock_ns()
+        self.resume()
+        self._end(now_ns)
+
+    def _end(self, until_ns: int) -> None:
+        """Stop; what was due by `until_ns` and is not sent is dropped."""
+        if self.is_stopped:
+            return
         super().stop()
         if self._entry is not None:
             self._entry.cancel()
+        meter = self._meter
+        while self._due_ns <= until_ns:
+            meter.due += 1
+            meter.dropped += 1
+            meter.dropped_waiting += self._is_held
+            self._due_ns = next(self._due_times_ns, _NEVER_NS)
+        if self._held:
+            meter.dropped += len(self._held)
+            meter.dropped_waiting += len(self._held) if self._is_held else 0
+            self._held = None
 
     def resume(self) -> None:
         """Send what is due, and come back for the next."""
@@ -91,25 +156,69 @@ class OpenLoop(Publishing):
             self._entry = None
         if self.is_stopped:
             return
+        now_ns = self._engine.clock_ns()
+        if self._is_held:
+            self._is_held, self._free_ns = False, now_ns
         try:
-            if self._send_due(self._engine.clock_ns()):
-                self._entry = self._engine.at(self._due_ns, self.resume)
+            again_ns = self._send_due(now_ns)
+            if not self.is_stopped:
+                if again_ns != _NEVER_NS:
+                    self._entry = self._engine.at(again_ns, self.resume)
+                elif not self._held:
+                    self.is_stopped = True  # the plan is over
         except Exception as error:
+            self._meter.dropped += 1
             self._fail(error)
         self._publisher.flush()
+        turn = self._engine.turn
+        if not turn.is_under_way and turn.due_ns:
+            turn.written()
 
-    def _send_due(self, now_ns: int) -> bool:
-        """Send what is due by `now_ns`; False if there is nothing to come back for."""
-        publish_next = self._publisher.publish_next
+    def _send_due(self, now_ns: int) -> int:
+        """Send what is due by `now_ns`; when to come back."""
+        meter = self._meter
+        about_to_write = self._engine.turn.due_ns.append
         for _ in range(_MOST_AT_ONCE):
-            if self._due_ns > now_ns:
-                break
-            if not publish_next(self._publication, self._due_ns, now_ns):
-                return False
-            self._due_ns += self._every_ns
+            if self._held:
+                due_ns = self._held.popleft()
+            elif (due_ns := self._due_ns) <= now_ns:
+                self._due_ns = next(self._due_times_ns, _NEVER_NS)
+                meter.due += 1
+            else:
+                return due_ns
+            late_ns = now_ns - due_ns
+            if late_ns > self._most_late_ns:
+                meter.dropped += 1
+                meter.dropped_waiting += due_ns < self._free_ns
+                continue
+            if not self._publisher.publish_next(self._publication, due_ns, now_ns):
+                self._is_held = True
+                if self._held is None:
+                    self._held = deque()
+                self._held.appendleft(due_ns)
+                self._hold_due(now_ns)
+                # It is sent once it can be; until then, what falls due is to be counted.
+                return self._due_ns if self._due_ns > now_ns else due_ns + self._most_late_ns + 1
+            about_to_write(due_ns if due_ns > self._free_ns else self._free_ns)
+            meter.achieved += 1
+            if late_ns > LATE_NS:
+                meter.late += 1
             if self.is_stopped:  # by the data's own function
-                return False
-        return True
+                return _NEVER_NS
+        self._hold_due(now_ns)
+        return now_ns if self._held else self._due_ns
+
+    def _hold_due(self, now_ns: int) -> None:
+        """Count what is due by `now_ns` and cannot be sent at once, in the second it is due in."""
+        if self._due_ns > now_ns:
+            return
+        held = self._held
+        if held is None:
+            held = self._held = deque()
+        while self._due_ns <= now_ns and len(held) < _MOST_HELD:
+            held.append(self._due_ns)
+            self._meter.due += 1
+            self._due_ns = next(self._due_times_ns, _NEVER_NS)
 
 
 class ClosedLoop(Publishing):

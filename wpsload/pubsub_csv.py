@@ -24,14 +24,17 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.histogram import QUANTILES, Histogram
 from wpsload.metrics import CONNECTION_LOST, DELIVERY, ECHO, METRICS, Metric
+from wpsload.record import Record, Series
 from wpsload.recorder import Recorded, Recorder, Second, Totals
+from wpsload.timeline import Timeline
 from wpsload.units import ms
 
-__all__ = ["COLUMNS", "PubsubCsv", "run_row", "second_row"]
+__all__ = ["COLUMNS", "PubsubCsv", "history_text", "run_row", "second_row"]
 
 _STEMS = {ECHO: "echo", DELIVERY: "delivery"}  # their own names say little without the type
 _TIMED: dict[Metric, str] = {
@@ -43,6 +46,10 @@ COLUMNS: tuple[str, ...] = (
     "users",
     "connections_open",
     "connects_per_s",
+    "offered_per_s",
+    "achieved_per_s",
+    "late_per_s",
+    "dropped_per_s",
     "sent_per_s",
     "acked_per_s",
     "delivered_per_s",
@@ -54,7 +61,8 @@ COLUMNS: tuple[str, ...] = (
 """The header of both files.
 
 `time_utc` is the second, or the first one of the run. `users` are those of Locust;
-`connections_open` holds at the end of the second. In the row for the run both are means.
+`connections_open` holds at the end of the second. In the row for the run both are means. What is
+offered fell due by the plan of an open loop; it is achieved, late or not, or dropped.
 """
 
 _DELAY_S = 5.0  # workers report every 3 s, and a report takes its time
@@ -90,6 +98,33 @@ def run_row(totals: Totals, users: float | None) -> list[str]:
         *(f"{count / duration_s:.3f}" for count in _counts(totals)),
         *(_ms(latency_ns) for latency_ns in latencies_ns),
     ]
+
+
+def history_text(record: Record) -> str:
+    """The history of a run as its file has it, header included."""
+    series = record.series
+    columns: dict[str, Sequence[int | None]] = {
+        "users": series.users,
+        "connections_open": series.columns.get("connections_open", []),
+        **{f"{name}_per_s": column for name, column in series.columns.items()},
+        "offered_per_s": series.columns.get("due", []),
+    }
+    stems = {(metric.type, metric.name): stem for metric, stem in _TIMED.items()}
+    for one in series.metrics:
+        stem = stems.get((one.type, one.name))
+        columns |= {f"{stem}_{name}_ms": column for name, column in one.latency_ns.items()}
+    blank = [None] * len(series.second)
+    rows = [
+        [_time_utc(second), *(_field(name, columns.get(name, blank)[at]) for name in COLUMNS[1:])]
+        for at, second in enumerate(series.second)
+    ]
+    return _text([COLUMNS, *rows])
+
+
+def _field(name: str, value: int | None) -> str:
+    if name.endswith("_ms"):
+        return _ms(value)
+    return "" if value is None else str(value)
 
 
 class PubsubCsv:
@@ -136,6 +171,7 @@ class PubsubCsv:
         self._users_sum = 0
         self._users_rows = 0
         self._rows_since_save = 0
+        self._timeline = Timeline()
 
     def write_seconds(self, recorder: Recorder, *, now_s: float, users: int) -> None:
         """Write the seconds that are old enough and release them; to be called once a second.
@@ -151,6 +187,19 @@ class PubsubCsv:
         self._users_at(newest)  # so that nothing piles up while there is nothing to write
         if self._rows_since_save >= _SAVE_RUN_EVERY_S:
             self._save_run(recorder)
+
+    def series(self, recorder: Recorder, *, now_s: float) -> Series:
+        """The seconds of the run, those that are written and those that are not yet."""
+        return self._timeline.series(self._rest(recorder, now_s))
+
+    def series_json(self, recorder: Recorder, *, now_s: float) -> Any:
+        """The same for `record.to_json`, while the run goes on."""
+        return self._timeline.series_json(self._rest(recorder, now_s))
+
+    def _rest(self, recorder: Recorder, now_s: float) -> list[tuple[Second, int | None]]:
+        users = dict(self._samples)
+        rest = recorder.seconds(until=int(now_s)) or recorder.seconds()
+        return [(one, users.get(one.second, self._users)) for one in rest]
 
     def finish(self, recorder: Recorder, *, now_s: float) -> None:
         """The run is over: write the seconds that are left, this one included, and its row.
@@ -174,15 +223,19 @@ class PubsubCsv:
 
     def _write_rows(self, recorder: Recorder, seconds: Sequence[Second]) -> None:
         rows = []
+        seen: list[int | None] = []
         for second in seconds:
             users = self._users_at(second.second)
             rows.append(second_row(second, users))
+            seen.append(users)
             if users is not None:
                 self._users_sum += users
                 self._users_rows += 1
         if rows:
             self._append(rows)
             self._rows_since_save += len(rows)
+            for second, users in zip(seconds, seen, strict=True):
+                self._timeline.append(second, users)
             recorder.forget_before(seconds[-1].second + 1)
 
     def _users_at(self, second: int) -> int | None:
@@ -237,6 +290,10 @@ def _naming(path: Path) -> Iterator[None]:
 def _counts(recorded: Recorded) -> tuple[int, ...]:
     return (
         recorded.connects,
+        recorded.due,
+        recorded.achieved,
+        recorded.late,
+        recorded.dropped,
         recorded.sent,
         recorded.acked,
         recorded.delivered,

@@ -19,12 +19,20 @@ from typing import Any
 
 from wpsload.histogram import Histogram
 from wpsload.metrics import CONNECT, DELIVERY, METRICS, Metric, Sample
+from wpsload.stretches import Stretches
 
-__all__ = ["COUNTS", "Measured", "Recorded", "Recorder", "Second", "Totals"]
+__all__ = ["COUNTS", "Measured", "Part", "Recorded", "Recorder", "Second", "Totals"]
 
-COUNTS = ("sent", "sent_bytes", "received_bytes", "opened", "closed")
+COUNTS = (
+    *("sent", "sent_bytes", "received_bytes", "opened", "closed"),
+    *("due", "achieved", "late", "dropped", "dropped_waiting"),
+)
 """What is counted without being timed: messages and payload bytes written, payload bytes received,
-connections that opened and closed."""
+connections that opened and closed; of open loops the arrivals that were due, those of them that
+were written, written late, and never written; and once more those of the latter that waited for
+their connection. In the end `due` is `achieved` and `dropped`."""
+
+_LOAD_COUNTS = ("due", "achieved", "late", "dropped", "dropped_waiting", "sent")
 
 _MAX_GAP_S = 3600
 """A longer time without data is not filled with empty seconds: it comes from a worker whose clock
@@ -46,19 +54,24 @@ class Measured:
     """The samples of one metric.
 
     `latency` holds the successes that have one; `successes` is the number of all. `failures` maps
-    each text to its count. `unanswered` is how many of the failures got no answer at all.
+    each text to its count, `unanswered` those of them that got no answer at all.
     """
 
     metric: Metric
     latency: Histogram
     successes: int
     failures: Mapping[str, int]
-    unanswered: int
+    unanswered: Mapping[str, int]
 
     @property
     def failure_count(self) -> int:
         """Failures of every text."""
         return sum(self.failures.values())
+
+    @property
+    def unanswered_count(self) -> int:
+        """Failures without an answer, of every text."""
+        return sum(self.unanswered.values())
 
     @property
     def count(self) -> int:
@@ -70,6 +83,7 @@ class Measured:
 class Recorded:
     """What a second and a whole run have in common.
 
+    `due`, `achieved`, `late` and `dropped` are those of open loops, see `COUNTS`.
     `connects` are connections that became ready, `sent` messages written, `acked` requests that
     the service answered by an ack, be it good or bad; `delivered` counts a message once for every
     member that received it. Bytes are those of WebSocket payloads. `failures` are the failed
@@ -77,6 +91,11 @@ class Recorded:
     """
 
     connects: int
+    due: int
+    achieved: int
+    late: int
+    dropped: int
+    dropped_waiting: int
     sent: int
     acked: int
     delivered: int
@@ -92,6 +111,17 @@ class Second(Recorded):
 
     second: int
     connections_open: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A stretch of whole seconds of one phase of the run, `second` (Unix time) being the first."""
+
+    phase: str
+    second: int
+    seconds: int
+    counts: Mapping[str, int]
+    measured: tuple[Measured, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,15 +148,15 @@ class _MetricTally:
         self.metric = metric
         self.latency = Histogram()
         self.untimed = 0
-        self.unanswered = 0
+        self.unanswered: dict[str, int] = {}
         self.failures: dict[str, int] = {}
 
     def include(self, other: "_MetricTally") -> None:
         self.latency.include(other.latency)
         self.untimed += other.untimed
-        self.unanswered += other.unanswered
-        for text, count in other.failures.items():
-            self.failures[text] = self.failures.get(text, 0) + count
+        for ours, theirs in ((self.failures, other.failures), (self.unanswered, other.unanswered)):
+            for text, count in theirs.items():
+                ours[text] = ours.get(text, 0) + count
 
     def measured(self) -> Measured:
         latency = Histogram()
@@ -136,7 +166,7 @@ class _MetricTally:
             latency=latency,
             successes=latency.count + self.untimed,
             failures=dict(self.failures),
-            unanswered=self.unanswered,
+            unanswered=dict(self.unanswered),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,7 +186,7 @@ class _MetricTally:
         tally = cls(_REGISTERED.get(_key(sent), sent))
         tally.latency = Histogram.from_dict(data["latency"])
         tally.untimed = data["untimed"]
-        tally.unanswered = data["unanswered"]
+        tally.unanswered = dict(data["unanswered"])
         tally.failures = dict(data["failures"])
         return tally
 
@@ -181,7 +211,8 @@ class _Tally:
         tally = self.metric(sample.metric)
         if sample.failure is not None:
             tally.failures[sample.failure] = tally.failures.get(sample.failure, 0) + 1
-            tally.unanswered += not sample.is_answered
+            if not sample.is_answered:
+                tally.unanswered[sample.failure] = tally.unanswered.get(sample.failure, 0) + 1
         elif sample.latency_ns is None:
             tally.untimed += 1
         else:
@@ -198,16 +229,21 @@ class _Tally:
         """Connections opened without those closed; may be negative."""
         return self.counts["opened"] - self.counts["closed"]
 
-    def recorded(self) -> dict[str, Any]:
-        """The fields of `Recorded`."""
+    def ordered(self) -> tuple[Measured, ...]:
+        """All metrics, in the order of `METRICS`."""
         measured = [tally.measured() for tally in self.metrics.values()]
         measured.sort(key=lambda one: _POSITIONS.get(one.metric, len(_POSITIONS)))
+        return tuple(measured)
+
+    def recorded(self) -> dict[str, Any]:
+        """The fields of `Recorded`."""
+        measured = self.ordered()
         metrics = {one.metric: one for one in measured}
         return {
             "connects": metrics[CONNECT].successes if CONNECT in metrics else 0,
-            "sent": self.counts["sent"],
+            **{name: self.counts[name] for name in _LOAD_COUNTS},
             "acked": sum(
-                one.count - one.unanswered for one in measured if one.metric.type == "ACK"
+                one.count - one.unanswered_count for one in measured if one.metric.type == "ACK"
             ),
             "delivered": metrics[DELIVERY].successes if DELIVERY in metrics else 0,
             "sent_bytes": self.counts["sent_bytes"],
@@ -249,13 +285,14 @@ class Recorder:
     def reset(self) -> None:
         """Forget everything: a new run begins."""
         self._held: dict[int, _Tally] = {}
-        self._forgotten = _Tally()
+        self._late: dict[int, _Tally] = {}  # what came for seconds that are forgotten
+        self._stretches = Stretches(_Tally)
         self._forgotten_s = 0
         self._forgotten_peak = 0
         self._forgotten_open_sum = 0
         self._start: int | None = None  # the first second forgotten
         self._next: int | None = None  # the second after the last one forgotten
-        self._current = self._forgotten
+        self._current = _Tally()
         self._current_second: int | None = None
 
     def add(self, sample: Sample, second: int) -> None:
@@ -329,7 +366,7 @@ class Recorder:
         for row in list(self._rows(second - 1)):
             if self._start is None:
                 self._start = row.second
-            self._forgotten.include(row.tally)
+            self._stretches.add(row.second, row.tally)
             self._forgotten_s += 1
             self._forgotten_peak = max(self._forgotten_peak, row.connections_open)
             self._forgotten_open_sum += row.connections_open
@@ -340,8 +377,7 @@ class Recorder:
     def totals(self) -> Totals:
         """The whole run, seconds already forgotten included."""
         rows = list(self._rows(None))
-        total = _Tally()
-        total.include(self._forgotten)
+        total = self._forgotten()
         for row in rows:
             total.include(row.tally)
         open_at_end = [row.connections_open for row in rows]
@@ -357,20 +393,69 @@ class Recorder:
             **total.recorded(),
         )
 
+    def mark(self, phase: str, second: int) -> None:
+        """A phase of the run begins with Unix second `second`, which is not forgotten yet.
+
+        Phases marked for that second or later never begin.
+        """
+        self._stretches.mark(phase, second)
+
+    def parts(self, *, cut: str = "", into: int = 1) -> list[Part]:
+        """What was measured until now by phase, that of the name `cut` in at most `into` parts.
+
+        The parts are of whole seconds and about equally long; together they are the run. A phase
+        that has no second is left out.
+        """
+        self._settle_late()
+        stretches = self._stretches.copy(cut=cut)
+        last = self._next - 1 if self._next is not None else None
+        first = self._start
+        for row in self._rows(None):
+            stretches.add(row.second, row.tally)
+            first = row.second if first is None else first
+            last = row.second
+        if first is None or last is None:
+            return []
+        return [
+            Part(
+                phase=one.phase,
+                second=one.first,
+                seconds=one.after - one.first,
+                counts=dict(one.held.counts),
+                measured=one.held.ordered(),
+            )
+            for one in stretches.parts(first, last + 1, cut=cut, into=into)
+        ]
+
+    def _forgotten(self) -> _Tally:
+        """A new tally of all seconds forgotten."""
+        self._settle_late()
+        total = _Tally()
+        for tally in self._stretches.totals():
+            total.include(tally)
+        return total
+
+    def _settle_late(self) -> None:
+        for second, tally in self._late.items():
+            self._stretches.add(second, tally)
+        self._late.clear()
+        self._current_second = None
+
     def _select(self, second: int) -> None:
         self._current = self._at(second)
         self._current_second = second
 
     def _at(self, second: int) -> _Tally:
         if self._next is not None and second < self._next:
-            return self._forgotten
+            return self._late.setdefault(second, _Tally())
         tally = self._held.get(second)
         if tally is None:
             tally = self._held[second] = _Tally()
         return tally
 
     def _rows(self, until: int | None) -> Iterator[_Row]:
-        connections_open = self._forgotten.net_opened
+        self._settle_late()
+        connections_open = sum(tally.net_opened for tally in self._stretches.totals())
         position = self._next
         for second in sorted(self._held):
             if until is not None and second > until:

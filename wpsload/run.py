@@ -7,24 +7,36 @@ wait. So each sample is in both, once.
 """
 
 import heapq
-from collections.abc import Callable
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from random import Random
 from typing import Protocol
 
 from gevent import get_hub
 from gevent.lock import RLock
 
-from wpsload.clock import CLOCK, unix_s
+from wpsload.arrivals import Plan, due_times_ns
+from wpsload.clock import CLOCK, clock_ns, unix_s
 from wpsload.dialing import Address
 from wpsload.engine import Engine
 from wpsload.familiar import Familiar
+from wpsload.fan_out import FanOut
 from wpsload.histogram import Histogram
+from wpsload.ledger import Ledger
 from wpsload.meter import Batch, Meter
-from wpsload.metrics import Sample
+from wpsload.metrics import DELIVERY, GROUP_FIRST, GROUP_LAST, OWN_METRICS, Sample
 from wpsload.options import Settings
 from wpsload.recorder import Recorder
 from wpsload.target import Target
 
 __all__ = ["LoadRun", "NumberSource", "Numbers", "Statistics"]
+
+_STREAM_BITS = 43  # of 44: room to count streams up from a random number
+_METERED = (
+    *("sent", "sent_bytes", "received_bytes"),
+    *("due", "achieved", "late", "dropped", "dropped_waiting"),
+)
 
 
 class NumberSource(Protocol):
@@ -69,7 +81,8 @@ class Numbers:
 class LoadRun:
     """What all users of this process share.
 
-    `meter` is told what happens once a message.
+    `meter` is told what happens once a message. `lead_ns` maps each clock that is known to how far
+    ours is ahead of it.
 
     Args:
         target: gives where the clients go, once a user asks.
@@ -93,7 +106,12 @@ class LoadRun:
         self._samples: list[Sample] = []  # that the statistics have not been told yet
         self._recorder = Recorder()
         self._engine: Engine | None = None
-        self.familiar = Familiar(CLOCK)
+        self.ledger = Ledger(itertools.count(random.getrandbits(_STREAM_BITS)).__next__)
+        self.lead_ns = {CLOCK: 0}
+        self.familiar = Familiar(self.lead_ns)
+        self.fan_out = FanOut()
+        self._started_ns = clock_ns()
+        self._random = Random()  # noqa: S311  # spreads senders
         self._rolled_s = now_s()
         self._rolling = RLock()
 
@@ -113,10 +131,29 @@ class LoadRun:
     def start(self, settings: Settings) -> None:
         """A test begins: forget what the last one in this process left."""
         self.settings = settings
+        self._started_ns = clock_ns()
         self.meter.take()
         self._samples.clear()
         self._rolled_s = self._now_s()
         self._recorder.reset()
+        self.ledger.reset()
+        self.fan_out.reset()
+        self.familiar = Familiar(self.lead_ns, is_numbered=settings.has_ledger)
+
+    def due_times_ns(self, plan: Plan | None, *sender: int) -> Iterator[int]:
+        """When the messages of one more sender are due, from now on.
+
+        A `plan` of its own begins now. Without one the plan of the run holds, at the point where
+        the run is by now. With `--wps-seed` the same `sender` has the same times.
+        """
+        now_ns = clock_ns()
+        seed = self.settings.seed
+        chance = Random(f"{seed} {sender}") if seed else self._random  # noqa: S311  # no secret
+        if plan is not None:
+            return due_times_ns(plan.segments, now_ns, chance)
+        shared = self.settings.plan
+        left = shared.after(now_ns - self._started_ns) if shared is not None else ()
+        return due_times_ns(left, now_ns, chance)
 
     def roll(self) -> None:
         """Bring in what the meter was told since the last time.
@@ -129,9 +166,10 @@ class LoadRun:
             taken_s = (self._rolled_s + now_s) / 2
             self._rolled_s = now_s
             taken = self.meter.take()
-            for name in ("sent", "sent_bytes", "received_bytes"):
+            for name in _METERED:
                 if amount := getattr(taken, name):
                     self._recorder.count(name, amount, int(taken_s))
+            self.fan_out.add(taken.followed, int(taken_s))
             latencies = []
             for batch in taken.batches:
                 latency = Histogram()
@@ -141,12 +179,22 @@ class LoadRun:
             samples, self._samples = self._samples, []
             self._statistics.add(samples)
             for batch, latency in zip(taken.batches, latencies, strict=True):
+                if batch.metric is DELIVERY and self.settings.has_ledger:
+                    self.ledger.counts.received += len(batch.latencies_ns)
+                if batch.metric in OWN_METRICS:
+                    continue
                 self._statistics.add_batch(batch, latency, ago_s=now_s - taken_s)
 
     @property
     def may_address_wait(self) -> bool:
         """True if `address` waits for somebody."""
         return self._target().may_wait
+
+    def complete_fan_out(self, *, is_over: bool = False) -> None:
+        """Record the messages that have reached their last member; all, once the run is over."""
+        for one in self.fan_out.complete(None if is_over else int(self._now_s())):
+            for metric, latency_ns in ((GROUP_FIRST, one.first_ns), (GROUP_LAST, one.last_ns)):
+                self._recorder.add(Sample(metric, latency_ns), one.second)
 
     def address(self, number: int) -> Address:
         """Where user `number` connects; mints or fetches a token, so never within a measurement.

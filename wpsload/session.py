@@ -20,6 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 from wpsload import payload
 from wpsload.errors import LocalProtocolError, RemoteProtocolError
 from wpsload.familiar import Familiar
+from wpsload.ledger import Stream
 from wpsload.metrics import (
     DELIVERY,
     ECHO,
@@ -27,6 +28,7 @@ from wpsload.metrics import (
     JOIN_GROUP,
     LEAVE_GROUP,
     SEND_TO_GROUP,
+    TIMEOUT,
     Metric,
     Sample,
 )
@@ -110,20 +112,25 @@ class Ready:
 @dataclass(frozen=True, slots=True)
 class Answered:
     """The request or frame known as `key` has its answer; `sample` is its round trip, and `owner`
-    whoever it was said to be for."""
+    whoever it was said to be for. `service_ns` is the time from written, for an open loop.
+    `request` is what it answers."""
 
     key: int
     ack: Ack
     sample: Sample
     owner: Any = None
+    service_ns: int | None = None
+    request: "Pending | None" = None
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A message arrived; `sample` is its delivery, None for what is not measured."""
+    """A message arrived; `sample` is its delivery, None for what is not measured, and `stamp` what
+    it carries, if that is the stamp of another client of ours."""
 
     message: Message
     sample: Sample | None
+    stamp: payload.Stamp | None = None
 
 
 Happened = Ready | Answered | Arrived
@@ -133,8 +140,9 @@ class Pending(NamedTuple):
     """A request that was written, or is being written, and has no answer yet.
 
     `due_ns` is when it should have been written, which its latency counts from; `sent_ns` is when
-    it was, which the wait for its answer is limited from. `group` is the one it asked to join,
-    `owner` whoever the answer is for: the session only gives it back.
+    it was, which the wait for its answer is limited from. `group` is the one it asked to join or to
+    leave, `owner` whoever the answer is for: the session only gives it back. A message that is
+    published is number `number` of `stream`.
     """
 
     metric: Metric
@@ -142,6 +150,8 @@ class Pending(NamedTuple):
     sent_ns: int
     group: str | None = None
     owner: Any = None
+    stream: Stream | None = None
+    number: int = 0
 
 
 class _Session:
@@ -183,7 +193,7 @@ class _Session:
 
     def expire(self, key: int) -> Answered:
         """Give up waiting for the answer known by `key`; one that comes later is ignored."""
-        return self._failed(key, "Timeout")
+        return self._failed(key, TIMEOUT)
 
     def retract(self, key: int) -> None:
         """The request known by `key` could not be written: nobody answers it, or counts it."""
@@ -198,18 +208,23 @@ class _Session:
         """The key of a request and the request, if a text `frame` is told to be its plain ack."""
         return None
 
-    def delivered_ns(self, frame: bytes) -> int | None:
-        """The send time of a group message, if a text `frame` is told to be one."""
+    def settled(self, stream: Stream) -> int:
+        """The number before which all messages of `stream` have their outcome."""
+        return stream.sequence
+
+    def delivered(self, frame: bytes) -> tuple[int | None, int, int] | None:
+        """What a group message is stamped with, if a text `frame` is told to be one."""
         return None
 
-    def publish(self, due_ns: int, sent_ns: int, owner: Any = None) -> int:
-        """The ackId of a message that was due at `due_ns` and is written now, for `owner`."""
+    def publish(self, due_ns: int, sent_ns: int, stream: Stream, owner: Any = None) -> int:
+        """The ackId of the next message of `stream`, due at `due_ns` and written now."""
         raise LocalProtocolError("a simple client cannot publish to a group")
 
     def _failed(self, key: int, failure: str) -> Answered:
         pending = self._pending.pop(key)
         sample = Sample(pending.metric, None, failure, is_answered=False)
-        return Answered(key, Ack(key, success=False, error=failure), sample, pending.owner)
+        ack = Ack(key, success=False, error=failure)
+        return Answered(key, ack, sample, pending.owner, request=pending)
 
     def _move(self, trigger: str) -> None:
         try:
@@ -236,7 +251,7 @@ class PubSubSession(_Session):
 
     def __init__(self, *, clock: str, familiar: Familiar | None = None) -> None:
         super().__init__(clock=clock)
-        self._familiar = familiar or Familiar(clock)
+        self._familiar = familiar or Familiar({clock: 0})
         self._stamp_at = 0
         self._next_ack_id = 1  # never reset, as in the official clients: protocol reference, 8.5
         self._groups: tuple[str, ...] = ()  # few, and a set takes 200 bytes
@@ -286,13 +301,23 @@ class PubSubSession(_Session):
         frame = encode_request(Event(event, data, data_type, self._next_ack_id))
         return self._expect(Pending(EVENT, sent_ns, sent_ns)), frame
 
-    def publish(self, due_ns: int, sent_ns: int, owner: Any = None) -> int:
-        """The ackId of a message that was due at `due_ns` and is written now, for `owner`."""
+    def settled(self, stream: Stream) -> int:
+        """The number before which all messages of `stream` have their outcome."""
+        waiting = (one.number for one in self._pending.values() if one.stream is stream)
+        return next(waiting, stream.sequence)
+
+    def publish(self, due_ns: int, sent_ns: int, stream: Stream, owner: Any = None) -> int:
+        """The ackId of the next message of `stream`, due at `due_ns` and written now, for `owner`.
+
+        The caller counts it in `stream` once it is written.
+        """
         if self.state is not _OPEN:
             self._require_open()
         ack_id = self._next_ack_id
         self._next_ack_id = ack_id + 1
-        self._pending[ack_id] = _new_pending(Pending, (SEND_TO_GROUP, due_ns, sent_ns, None, owner))
+        self._pending[ack_id] = _new_pending(
+            Pending, (SEND_TO_GROUP, due_ns, sent_ns, None, owner, stream, stream.sequence)
+        )
         return ack_id
 
     def acknowledged(self, frame: bytes) -> tuple[int, Pending] | None:
@@ -310,12 +335,13 @@ class PubSubSession(_Session):
         pending = self._pending.pop(ack_id, None)
         return None if pending is None else (ack_id, pending)
 
-    def delivered_ns(self, frame: bytes) -> int | None:
-        """The send time of a group message, if a text `frame` is one that is told by its looks.
+    def delivered(self, frame: bytes) -> tuple[int | None, int, int] | None:
+        """Stream, send time in ns and number of a group message that is told by its looks.
 
-        None for whatever else, which is for `receive`; the two say the same.
+        None for whatever else, which is for `receive`; the two say the same. Without numbers the
+        stream is None.
         """
-        return self._familiar.sent_ns(frame, self._stamp_at) if self._stamp_at else None
+        return self._familiar.stamp(frame, self._stamp_at) if self._stamp_at else None
 
     def receive(self, frame: bytes, *, is_text: bool, now_ns: int) -> tuple[Happened, ...]:
         """What one WebSocket message means; empty if it means nothing to us.
@@ -330,13 +356,14 @@ class PubSubSession(_Session):
                 return self._acknowledge(ack, len(frame), now_ns)
             case GroupMessage() as message:
                 self._stamp_at = self._familiar.learn(frame, message.data) or self._stamp_at
-                latency_ns = payload.latency_ns(
-                    payload.read(message.data), clock=self._clock, now_ns=now_ns
-                )
+                stamp = payload.read(message.data)
+                lead_ns = self._familiar.lead_ns
+                latency_ns = payload.latency_ns(stamp, lead_ns=lead_ns, now_ns=now_ns)
                 arrived = Message(
                     message.data, message.data_type, message.group, message.from_user_id
                 )
-                return (Arrived(arrived, Sample(DELIVERY, latency_ns, size_bytes=len(frame))),)
+                sample = Sample(DELIVERY, latency_ns, size_bytes=len(frame))
+                return (Arrived(arrived, sample, stamp),)
             case ServerMessage() as message:
                 return (Arrived(Message(message.data, message.data_type), None),)
             case Connected(connection_id) if self.state is State.CONNECTING:
@@ -363,7 +390,9 @@ class PubSubSession(_Session):
             self._forget(pending.group)
         failure = None if ack.is_success else ack.error
         sample = Sample(pending.metric, now_ns - pending.due_ns, failure, size_bytes)
-        return (Answered(ack.ack_id, ack, sample, pending.owner),)
+        is_open_loop = pending.metric is SEND_TO_GROUP and pending.owner is None
+        service_ns = now_ns - pending.sent_ns if is_open_loop and failure is None else None
+        return (Answered(ack.ack_id, ack, sample, pending.owner, service_ns, pending),)
 
 
 class SimpleSession(_Session):

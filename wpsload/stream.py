@@ -4,12 +4,23 @@ What cannot be written at once is kept, and `drain` goes on with it; its owner l
 `unsent_bytes` and stops writing before that grows without limit.
 """
 
+import socket
 import ssl
+import struct
+import sys
+from time import time_ns
 from typing import Any
+
+from wpsload.units import NS_PER_S
 
 __all__ = ["Stream", "TlsStream"]
 
 _READ_BYTES = 65536
+
+# Source: socket(7), and the kernel's uapi/asm-generic/socket.h; Python has no name for it.
+_SO_TIMESTAMPNS = 35
+_TIMESPEC = struct.Struct("@ll")
+_ANCILLARY_BYTES = 64
 
 
 class Stream:
@@ -56,6 +67,30 @@ class Stream:
             data = data[sent:]
         self._unsent += data
         return False
+
+    def note_arrivals(self, lags_ns: list[int]) -> None:
+        """From now on append to `lags_ns` how long what is read was in the kernel, where it tells.
+
+        What arrived in several pieces counts from the last of them.
+        """
+        if not sys.platform.startswith("linux"):
+            return
+        sock, recvmsg, note = self._socket, self._socket.recvmsg, lags_ns.append
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        except OSError:
+            return
+
+        def recv(size_bytes: int) -> Any:
+            data, ancillary, _, _ = recvmsg(size_bytes, _ANCILLARY_BYTES)
+            if ancillary:
+                whole_s, rest_ns = _TIMESPEC.unpack_from(ancillary[0][2])
+                lag_ns = time_ns() - whole_s * NS_PER_S - rest_ns
+                if lag_ns >= 0:  # or the clock of the wall was set back
+                    note(lag_ns)
+            return data
+
+        self._recv = recv
 
     def drain(self) -> None:
         """Go on with what was kept."""

@@ -3,6 +3,8 @@
 Sockets are read one after another, then what came is handled, then what that caused is written: a
 core is far quicker at one kind of work a hundred times than at three kinds in turn, as the code of
 each throws that of the others out of its caches. No I/O here.
+
+It also knows how late that was: whoever writes what a schedule had due adds its time to `due_ns`.
 """
 
 import sys
@@ -20,14 +22,21 @@ class Turn:
 
     Args:
         hub: gevent's, told of the mistakes of a write.
+        clock_ns: that of the due times.
+
+    `due_ns` has the due times of what is about to be written. Where `is_watched`, `slips_ns` then
+    has how long after them it was.
     """
 
-    __slots__ = ("_held", "_hub", "is_under_way")
+    __slots__ = ("_clock_ns", "_held", "_hub", "due_ns", "is_under_way", "is_watched", "slips_ns")
 
-    def __init__(self, hub: Any) -> None:
+    def __init__(self, hub: Any, clock_ns: Callable[[], int]) -> None:
         self._hub = hub
+        self._clock_ns = clock_ns
         self._held: list[Callable[[], None]] = []
-        self.is_under_way = False
+        self.due_ns: list[int] = []
+        self.slips_ns: list[int] = []
+        self.is_under_way = self.is_watched = False
 
     def begin(self) -> None:
         """Whoever calls this calls `end`."""
@@ -51,3 +60,12 @@ class Turn:
                 write()
             except BaseException:  # the others are to be written all the same
                 self._hub.handle_error(write, *sys.exc_info())
+        if self.due_ns:
+            self.written()
+
+    def written(self) -> None:
+        """What was due is written; to be called by who writes while no turn is under way."""
+        if self.is_watched:
+            now_ns = self._clock_ns()
+            self.slips_ns += [now_ns - due_ns for due_ns in self.due_ns]
+        self.due_ns.clear()

@@ -12,16 +12,18 @@ from locust import User
 
 import logging
 import random
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import gevent
 
+from wpsload import arrivals, plugin
 from wpsload import payload as payloads
-from wpsload import plugin
 from wpsload.clock import CLOCK, clock_ns
 from wpsload.connection import Connection
 from wpsload.dialing import Address
 from wpsload.errors import LocalProtocolError
+from wpsload.ledger import Stream
 from wpsload.metrics import Sample
 from wpsload.options import Settings
 from wpsload.parking import park, unpark
@@ -29,7 +31,7 @@ from wpsload.publication import Computed, Publication, Stamped
 from wpsload.publishing import Publishing
 from wpsload.session import Message, PubSubSession, SimpleSession
 from wpsload.subprotocol import Ack, DataType
-from wpsload.units import NS_PER_S, seconds
+from wpsload.units import NS_PER_S, nanoseconds, seconds
 
 __all__ = ["Ack", "Message", "PubSubUser", "Publishing", "SimpleUser"]
 
@@ -71,6 +73,7 @@ class _WebPubSubUser(User):
             may_wait=self._run.may_address_wait,
             observer=self,
             meter=self._run.meter,
+            ledger=self._run.ledger,
             limits=self._run.settings.limits,
             engine=self._run.engine,
         )
@@ -205,6 +208,8 @@ class PubSubUser(_WebPubSubUser):
     def __init__(self, environment: Any) -> None:
         run = plugin.run_of(environment)
         self._session = PubSubSession(clock=CLOCK, familiar=run.familiar)
+        self._schedules = 0
+        self._unnumbered: Stream | None = None
         self._stamped: dict[tuple[str, DataType | None, bool | None], Stamped] = {}
         super().__init__(environment, self._session)
 
@@ -235,14 +240,14 @@ class PubSubUser(_WebPubSubUser):
                 self._stamped.get((group, data_type, no_echo))
                 or self._stamp(group, data_type, no_echo)
             )
-        kind, is_no_echo = self._defaults(data_type, no_echo)
-        return self._connection.ask(Computed(group, lambda: data, kind, no_echo=is_no_echo))
+        return self._connection.ask(self._compute(group, lambda: data, data_type, no_echo))
 
     def publish(
         self,
         group: str,
         *,
         every: float | None = None,
+        plan: str | None = None,
         payload: Any = None,
         data_type: DataType | None = None,
         no_echo: bool | None = None,
@@ -253,25 +258,42 @@ class PubSubUser(_WebPubSubUser):
         it for steady load: it costs a fraction of what a task for each message does. It ends with
         the user, or when `stop` is called on what is returned.
 
-        `every` is in seconds and defaults to `--wps-interval`; 0 is a closed loop, in which the
-        next message leaves as soon as the ack is in. `payload` is the data of each message as in
-        `send_to_group`, or a function without arguments that gives it and must not wait for
+        `every` is in seconds; 0 is a closed loop, in which the next message leaves as soon as the
+        ack is in. `plan` says it in the words of `--wps-plan`, and begins now. Without either the
+        run's own `--wps-plan` or `--wps-interval` holds. `payload` is the data of each message as
+        in `send_to_group`, or a function without arguments that gives it and must not wait for
         anything. The rest as in `send_to_group`.
 
         Raises:
             LocalProtocolError: if the group is no group name, or the interval is negative.
+            ConfigError: if the plan is none, or the interval too short.
         """
-        every_s = self.settings.interval_s if every is None else every
-        if every_s < 0:
-            raise LocalProtocolError(f"an interval cannot be negative: {every_s} s")
+        due_times_ns = self._due_times_ns(every, plan)
         publication: Publication
         if payload is None:
-            publication = self._stamp(group, data_type, no_echo)
+            publication = self._stamped.get((group, data_type, no_echo)) or self._stamp(
+                group, data_type, no_echo
+            )
         else:
-            kind, is_no_echo = self._defaults(data_type, no_echo)
             data = payload if callable(payload) else lambda: payload
-            publication = Computed(group, data, kind, no_echo=is_no_echo)
-        return self._connection.publish(publication, every_s)
+            publication = self._compute(group, data, data_type, no_echo)
+        return self._connection.publish(publication, due_times_ns=due_times_ns)
+
+    def _due_times_ns(self, every_s: float | None, plan: str | None) -> Iterator[int] | None:
+        """When messages are due; None for a closed loop."""
+        if every_s is not None and plan is not None:
+            raise LocalProtocolError("a schedule has either an interval or a plan, not both")
+        if every_s is not None and every_s < 0:
+            raise LocalProtocolError(f"an interval cannot be negative: {every_s} s")
+        own = None if plan is None else arrivals.parse_plan(plan)
+        if every_s is not None:
+            if not (every_ns := nanoseconds(every_s)):
+                return None
+            own = arrivals.every(every_ns)
+        if own is None and self.settings.plan is None:
+            return None
+        self._schedules += 1
+        return self._run.due_times_ns(own, self._number or 0, self._schedules)
 
     def _defaults(self, data_type: DataType | None, no_echo: bool | None) -> tuple[DataType, bool]:
         settings = self.settings
@@ -281,9 +303,31 @@ class PubSubUser(_WebPubSubUser):
         """The stamped messages of `--wps-payload-bytes` to `group`."""
         kind, is_no_echo = self._defaults(data_type, no_echo)
         size_bytes = self.settings.payload_bytes
-        stamped = Stamped(group, kind, no_echo=is_no_echo, size_bytes=size_bytes, clock=CLOCK)
+        stamped = Stamped(
+            group,
+            kind,
+            no_echo=is_no_echo,
+            size_bytes=size_bytes,
+            clock=CLOCK,
+            stream=self._connection.open_stream(
+                group if self.settings.has_ledger else None, is_echoed=not is_no_echo
+            ),
+        )
         self._stamped[group, data_type, no_echo] = stamped
         return stamped
+
+    def _compute(
+        self,
+        group: str,
+        data: Callable[[], Any],
+        data_type: DataType | None,
+        no_echo: bool | None,
+    ) -> Computed:
+        """Messages with the scenario's own data, which have no number."""
+        kind, is_no_echo = self._defaults(data_type, no_echo)
+        if self._unnumbered is None:
+            self._unnumbered = self._connection.open_stream(None)
+        return Computed(group, data, kind, no_echo=is_no_echo, stream=self._unnumbered)
 
     def send_event(self, event: str, data: Any = None, *, data_type: DataType | None = None) -> Ack:
         """Send a user event to the application server and wait for the ack; data as above."""

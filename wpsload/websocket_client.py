@@ -321,7 +321,9 @@ class WebSocketClient:
     def _put(self, opcode: int, payload: bytes) -> None:
         self._outgoing.append((opcode, payload))
         self._outgoing_bytes += len(payload)
-        self.is_writable = self._outgoing_bytes < UNSENT_LIMIT_BYTES
+        if self.is_writable and self._outgoing_bytes >= UNSENT_LIMIT_BYTES:
+            self.is_writable = False
+            self._engine.buffers_full += 1
 
     def flush(self) -> None:
         """Send what was written, from a greenlet of its own: whoever writes does not wait."""

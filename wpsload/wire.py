@@ -144,6 +144,7 @@ class Wire:
 
     def _opened(self, dialed: Dialed) -> None:
         self._stream = dialed.transport
+        self._engine.sample(dialed.transport)
         self._owner.upgraded(dialed)
         if dialed.rest and not self._is_over:
             self.handle(dialed.rest, self._clock_ns())
@@ -240,7 +241,9 @@ class Wire:
             self._is_broken = True
             return
         if not is_gone:
-            self.is_writable = stream.unsent_bytes < UNSENT_LIMIT_BYTES
+            if self.is_writable and stream.unsent_bytes >= UNSENT_LIMIT_BYTES:
+                self.is_writable = False
+                self._engine.buffers_full += 1
             if self._stalled is None:
                 self._engine.poller.want_write(stream.fileno(), True)
                 self._watch()

@@ -29,7 +29,7 @@ class Bell:
 
 def timerfd_alarm(ring: Callable[[], None]) -> Alarm:
     """One behind an epoll of its own."""
-    return TimerfdAlarm(EpollPoller(gevent.get_hub(), Turn(gevent.get_hub())), ring)
+    return TimerfdAlarm(EpollPoller(gevent.get_hub(), Turn(gevent.get_hub(), clock_ns)), ring)
 
 
 def loop_alarm(ring: Callable[[], None]) -> Alarm:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from wpsload.connection import Connection, back_off_s
 from wpsload.dialing import Address
 from wpsload.engine import ENGINE_NAMES, Engine, EngineName
 from wpsload.errors import LocalProtocolError
+from wpsload.ledger import Ledger
 from wpsload.link import Limits
 from wpsload.meter import Meter
 from wpsload.metrics import CONNECT, CONNECTION_LOST, JOIN_GROUP, SEND_TO_GROUP
@@ -207,6 +209,7 @@ def test_a_verb_before_the_start_is_a_mistake_that_is_named() -> None:
         session,
         address=lambda: Address("ws://127.0.0.1:1/", {}),
         observer=Watcher(),
+        ledger=Ledger(itertools.count().__next__),
         meter=Meter(),
         limits=LIMITS,
         engine=_engines["present"],
@@ -385,6 +388,7 @@ def new_connection(url: str, watcher: Watcher) -> Connection:
         PubSubSession(clock=CLOCK),
         address=lambda: Address(url, {}),
         observer=watcher,
+        ledger=Ledger(itertools.count().__next__),
         meter=watcher.meter,
         limits=LIMITS,
         engine=_engines["present"],

@@ -46,8 +46,7 @@ def test_an_earlier_one_comes_first(engine: Engine) -> None:
 
 
 def test_what_is_cancelled_does_not_happen(engine: Engine) -> None:
-    """Not even if it is cancelled by another that is due in the same turn before it… if it is
-    still on the agenda then."""
+    """Not even if it is cancelled by another that is due in the same turn before it."""
     done = []
     last = Event()
     now_ns = clock_ns()

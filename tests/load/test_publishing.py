@@ -1,5 +1,6 @@
 """Schedules over each engine: due times are exact, nothing is sent twice, and stop stops."""
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from wpsload.connection import Connection
 from wpsload.engine import ENGINE_NAMES, Engine, EngineName
 from wpsload.errors import LocalProtocolError
 from wpsload.link import Limits
-from wpsload.metrics import CONNECTION_LOST, SEND_TO_GROUP
+from wpsload.metrics import CONNECTION_LOST, SEND_TO_GROUP, SEND_TO_GROUP_SERVICE
 from wpsload.publication import Computed, Stamped
 from wpsload.session import PubSubSession
 from wpsload.subprotocol import Ack, encode_response, encode_success
@@ -358,3 +359,154 @@ def test_closing_ends_schedules_first(engine: Engine) -> None:
     assert session.pending_count == 0
     assert watcher.failures() == []
     assert watcher.acked(SEND_TO_GROUP) == len(served.heard) == watcher.meter.sent
+
+
+def counts(watcher: Watcher) -> tuple[int, int, int, int]:
+    """Arrivals that were due, written, written late, and dropped."""
+    meter = watcher.meter
+    return meter.due, meter.achieved, meter.late, meter.dropped
+
+
+def hang_up(served: Service, *, times: int) -> None:
+    """Break the connection at the next request; then, `times` in all, each one that comes after."""
+    left = [times]
+
+    def answer(peer: Peer, ack_id: int) -> str | None:
+        left[0] -= 1
+        if not left[0]:
+            served.answer = acknowledge
+        peer.sock.close()
+        return "bye"
+
+    served.answer = answer
+
+
+def test_due_times_are_those_of_the_plan(engine: Engine) -> None:
+    """Each is sent once, stamped with its own time, and the schedule ends with them."""
+    watcher = Watcher()
+    with open_connection(engine, watcher) as (served, connection, _):
+        start_ns = clock_ns()
+        times_ns = [start_ns + after_ns for after_ns in (0, 0, 5, 3_000_000, 20_000_000)]
+        publishing = connection.publish(stamped(), due_times_ns=iter(times_ns))
+        served.wait_for(5)
+        watcher.wait_for(lambda: watcher.acked(SEND_TO_GROUP) == 5)
+        assert publishing.is_stopped
+    assert served.due_ns() == times_ns
+    assert watcher.meter.due == watcher.meter.achieved == 5
+    assert watcher.meter.dropped == 0
+
+
+def test_what_waited_is_late_and_its_service_is_quick(engine: Engine) -> None:
+    """Response time has the wait, service time has not; both have every message."""
+    watcher = Watcher()
+    with open_connection(engine, watcher) as (served, connection, _):
+        hang_up(served, times=1)
+        connection.publish(stamped(), 0.02)
+        watcher.wait_for(lambda: watcher.acked(SEND_TO_GROUP) >= 10)
+    due, achieved, late, dropped = counts(watcher)
+    assert (due, dropped) == (achieved, 0)
+    assert late >= 5  # reconnecting took a quarter of a second at least
+    responses = watcher.meter.series(SEND_TO_GROUP).latencies_ns
+    services = watcher.meter.series(SEND_TO_GROUP_SERVICE).latencies_ns
+    failed = [name for name, _ in watcher.failures() if name == SEND_TO_GROUP.name]
+    assert len(responses) == len(services) == achieved - len(failed)
+    assert max(responses) >= 150 * NS_PER_MS
+    assert services[0] < responses[0] - 100 * NS_PER_MS
+    assert all(service <= response for service, response in zip(services, responses, strict=True))
+
+
+def test_what_waited_too_long_is_dropped(engine: Engine) -> None:
+    """Of a drop of a quarter of a second, only the last 50 ms are sent after it."""
+    watcher = Watcher()
+    limits = dataclasses.replace(LIMITS, most_late_s=0.05)
+    with open_connection(engine, watcher, limits) as (served, connection, _):
+        hang_up(served, times=1)
+        connection.publish(stamped(), 0.01)
+        watcher.wait_for(lambda: watcher.acked(SEND_TO_GROUP) >= 10)
+    due, achieved, late, dropped = counts(watcher)
+    assert due == achieved + dropped
+    assert achieved >= len(served.heard)
+    assert dropped >= 10
+    assert late >= 1
+    assert watcher.failures()[0] == (SEND_TO_GROUP.name, "closed 1006")
+
+
+def test_what_falls_due_while_nothing_can_be_sent_counts_at_once(engine: Engine) -> None:
+    """Nobody has to wait for the end of an outage to see the load that it missed."""
+    watcher = Watcher()
+    with open_connection(engine, watcher) as (served, connection, _):
+        served.answer = restart
+        connection.publish(stamped(), 0.005)
+        watcher.wait_for(lambda: watcher.counts["closed"] == 1)
+        before = watcher.meter.due
+        watcher.wait_for(lambda: watcher.meter.due >= before + 10)
+        assert served.connections > 1 or watcher.meter.due > watcher.meter.achieved
+        served.answer = acknowledge
+        watcher.wait_for(lambda: watcher.meter.achieved == watcher.meter.due > 20)
+    assert watcher.meter.dropped == 0
+
+
+def test_what_is_left_at_the_stop_is_dropped(engine: Engine) -> None:
+    """Nothing that was due is forgotten, whoever stops, and however much it is."""
+    watcher = Watcher()
+    with open_connection(engine, watcher) as (served, connection, _):
+        served.answer = restart
+        start_ns = clock_ns() - 2 * NS_PER_MS
+        publishing = connection.publish(
+            stamped(), due_times_ns=itertools.chain([start_ns], itertools.repeat(start_ns, 40_000))
+        )
+        watcher.wait_for(lambda: watcher.counts["closed"] == 1)
+        publishing.stop()
+        first = counts(watcher)
+        publishing.stop()
+        connection.writable()
+        assert counts(watcher) == first
+    due, achieved, _, dropped = counts(watcher)
+    assert due == 40_001 == achieved + dropped
+
+
+def test_what_is_due_is_still_sent_when_the_user_stops(engine: Engine) -> None:
+    """An arrival of a moment ago is no loss of the service, nor of the generator."""
+    watcher = Watcher()
+    with open_connection(engine, watcher) as (served, connection, _):
+        due_ns = clock_ns()
+        connection.publish(stamped(), due_times_ns=iter([due_ns]))
+        connection.close()  # before the event loop turns
+    assert counts(watcher)[:2] == (1, 1)
+    assert served.due_ns() == [due_ns]
+    assert watcher.acked(SEND_TO_GROUP) == 1
+
+
+def test_data_that_fails_is_a_dropped_arrival(engine: Engine) -> None:
+    """It was due, and it was not sent."""
+    watcher = Watcher()
+
+    def data() -> str:
+        raise ZeroDivisionError
+
+    with open_connection(engine, watcher) as (_, connection, _):
+        connection.publish(Computed("g", data, "text", no_echo=False), 3600)
+        watcher.wait_for(lambda: bool(watcher.mistakes))
+    assert counts(watcher) == (1, 0, 0, 1)
+
+
+def test_a_closed_loop_offers_nothing(engine: Engine) -> None:
+    """Its messages are sent, and neither due nor late; their service time is their response."""
+    watcher = Watcher()
+    with open_connection(engine, watcher) as (served, connection, _):
+        connection.publish(stamped(), 0)
+        served.wait_for(20)
+    assert counts(watcher) == (0, 0, 0, 0)
+    assert watcher.acked(SEND_TO_GROUP_SERVICE) == 0
+
+
+def test_an_unusual_ack_has_a_service_time_too(engine: Engine) -> None:
+    """Acks that have to be parsed are told of in both ways as well."""
+    watcher = Watcher()
+    with open_connection(engine, watcher) as (served, connection, _):
+        served.answer = lambda peer, ack_id: peer.say(
+            json.dumps({"ackId": ack_id, "type": "ack", "success": True}).encode()
+        )
+        connection.publish(stamped(), 0.005)
+        watcher.wait_for(lambda: len(watcher.samples) >= 5)
+    assert watcher.acked(SEND_TO_GROUP_SERVICE) == len(watcher.samples) == watcher.meter.achieved

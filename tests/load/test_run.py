@@ -2,6 +2,7 @@
 
 from locust.env import Environment
 
+import itertools
 from typing import Any, NoReturn
 
 import gevent
@@ -10,8 +11,10 @@ from gevent.event import Event
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wpsload.arrivals import parse_plan
+from wpsload.clock import clock_ns
 from wpsload.locust_stats import LocustStats
-from wpsload.metrics import DELIVERY, ECHO, SEND_TO_GROUP, Sample
+from wpsload.metrics import DELIVERY, ECHO, SEND_TO_GROUP, SEND_TO_GROUP_SERVICE, Sample
 from wpsload.options import Settings
 from wpsload.run import LoadRun
 
@@ -166,3 +169,41 @@ def test_readers_wait_for_a_slow_listener(bench: Bench) -> None:
     rolling.get()
     _, counted = reading.get()
     assert counted == 3
+
+
+def test_a_second_look_is_not_told_to_locust(bench: Bench) -> None:
+    """Service times are of messages that Locust has counted: it would count them again."""
+    series = bench.run.meter.series(SEND_TO_GROUP_SERVICE)
+    series.latencies_ns.append(5)
+    series.sizes_bytes.append(0)
+    assert bench.run.recorder.totals().metrics[SEND_TO_GROUP_SERVICE].successes == 1
+    assert bench.environment.stats.total.num_requests == 0
+
+
+def due_after_ns(bench: Bench, plan: str | None, *sender: int) -> list[int]:
+    """The first 20 due times of a sender, counted from the first."""
+    own = None if plan is None else parse_plan(plan)
+    times_ns = list(itertools.islice(bench.run.due_times_ns(own, *sender), 20))
+    return [due - times_ns[0] for due in times_ns]
+
+
+def test_a_seed_repeats_what_each_sender_does(bench: Bench) -> None:
+    """The same sender has the same times in another run, and another sender has others."""
+    bench.run.start(Settings.read({"wps_seed": "tuesday"}))
+    once = due_after_ns(bench, "poisson 5/s", 1, 2)
+    assert once == due_after_ns(bench, "poisson 5/s", 1, 2)
+    assert once != due_after_ns(bench, "poisson 5/s", 1, 3)
+    bench.run.start(Settings.read({"wps_seed": "wednesday"}))
+    assert once != due_after_ns(bench, "poisson 5/s", 1, 2)
+    bench.run.start(Settings.read({}))
+    assert due_after_ns(bench, "poisson 5/s", 1, 2) != due_after_ns(bench, "poisson 5/s", 1, 2)
+
+
+def test_the_plan_of_the_run_is_that_of_all(bench: Bench) -> None:
+    """Its time is that of the run, whoever comes when; a plan of one's own begins now."""
+    bench.run.start(Settings.read({"wps_plan": "constant 1/s for 1ms then constant 100/s"}))
+    started_ns = clock_ns()
+    while clock_ns() < started_ns + 1_000_000:
+        pass
+    assert due_after_ns(bench, None)[1] == 10_000_000
+    assert due_after_ns(bench, "every 3s")[1] == 3_000_000_000

@@ -12,11 +12,13 @@ from wpsload.standin.hub import (
     Abort,
     Admission,
     Close,
+    Deliver,
     Hub,
     Output,
     Publish,
     Send,
     SendAck,
+    SendLateAck,
     Upstream,
 )
 from wpsload.standin.ledger import Kind, Ledger
@@ -611,6 +613,44 @@ def test_drop_delivery_leaves_messages_of_the_server_alone() -> None:
     assert receivers(world.ask("c1", "event", event="e", data=1)) == ["c1"]
     assert receivers(world.hub.send_to_all("x", "text")) == ["c1"]
     assert receivers(world.hub.send_to_group("g", "x", "text")) == []
+
+
+def test_delay_ack_counts_acks_of_any_kind() -> None:
+    """Every second ack that is not dropped is to be late, refused ones too."""
+    world = World("delay-ack:every=2,by=48ms")
+    world.pubsub("c1", roles=["webpubsub.joinLeaveGroup"])
+    first = world.ask("c1", "joinGroup", group="g", ackId=1)
+    second = world.ask("c1", "sendToGroup", group="g", data=1, ackId=2)
+    third = world.ask("c1", "joinGroup", group="g", ackId=1)
+    assert [[SendAck], [SendLateAck], [SendAck]] == [
+        list(map(type, each)) for each in (first, second, third)
+    ]
+    (late,) = second
+    assert isinstance(late, SendLateAck)
+    assert (late.connection_id, late.name, late.by_s) == ("c1", "Forbidden", 0.048)
+    assert world.ledger.faults == {}, "counted when it is written"
+
+
+@pytest.mark.parametrize("fault", ["duplicate-delivery", "reorder-delivery", "delay-delivery"])
+def test_faults_of_deliveries_are_left_to_who_writes_them(fault: str) -> None:
+    """Group messages come out with their sender, to PubSub and simple members; others do not."""
+    world = World(f"{fault}:every=3")
+    world.pubsub("c1", groups=["g"])
+    world.simple("s1", groups=["g"], publish=Publish("g"))
+    sent = world.ask("c1", "sendToGroup", group="g", data="x", dataType="text")
+    published = world.hub.receive("s1", b"x", is_text=True)
+    from_server = world.hub.send_to_group("g", "x", "text")
+    told = [
+        (each.to, each.sender)
+        for each in (*sent, *published, *from_server)
+        if isinstance(each, Deliver)
+    ]
+    assert told == [
+        *((["c1"], "c1"), (["s1"], "c1")),
+        *((["c1"], "s1"), (["s1"], "s1")),
+        *((["c1"], ""), (["s1"], "")),
+    ]
+    assert receivers(world.ask("c1", "event", event="e", data=1)) == ["c1"]
 
 
 @pytest.mark.parametrize("is_simple", [False, True])

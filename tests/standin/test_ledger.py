@@ -1,5 +1,8 @@
 """The ledger: each count under its own name."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from wpsload.standin.ledger import Kind, Ledger
 
 
@@ -41,4 +44,25 @@ def test_snapshot_has_every_count() -> None:
         "bytes_in": 0,
         "bytes_out": 0,
         "faults": {"cut": 3},
+        "fault_delays": {},
+        "fault_times": [],
+        "configured": {},
+    }
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1))
+def test_delays_are_summed_up(waits_ns: list[int]) -> None:
+    """Of the waits of each fault the count, the shortest, the longest and the sum are kept."""
+    ledger = Ledger()
+    ledger.wrote_late("other", 7)
+    for waited_ns in waits_ns:
+        ledger.wrote_late("delay-ack", waited_ns)
+    assert ledger.faults == {"other": 1, "delay-ack": len(waits_ns)}
+    assert ledger.fault_delays == {
+        "other": {"least_ns": 7, "most_ns": 7, "sum_ns": 7},
+        "delay-ack": {
+            "least_ns": min(waits_ns),
+            "most_ns": max(waits_ns),
+            "sum_ns": sum(waits_ns),
+        },
     }

@@ -588,6 +588,187 @@ def test_close_fault(start_stand_in: Start) -> None:
     assert stand_in.stats()["faults"] == {"close": 1}
 
 
+def publish(client: RawClient, *numbers: int) -> None:
+    """Send one message to group g for each number."""
+    for number in numbers:
+        client.send({"type": "sendToGroup", "group": "g", "data": number})
+
+
+def data_to_end(client: RawClient) -> list[int]:
+    """The numbers that come until the connection is closed."""
+    client.start_close()
+    return [json.loads(each)["data"] for each in client.messages_to_end()]
+
+
+@pytest.mark.parametrize("ack_delay", ["0", "60s"])
+def test_duplicate_delivery(start_stand_in: Start, ack_delay: str) -> None:
+    """Every third copy is there twice and counted as a delivery, also behind an ack that waits."""
+    stand_in = start_stand_in("--fault", "duplicate-delivery:every=3", "--ack-delay", ack_delay)
+    with pubsub(stand_in, groups=["g"]) as client:
+        client.send({"type": "joinGroup", "group": "h", "ackId": 1})
+        publish(client, *range(7))
+        client.start_close()
+        received = [json.loads(each) for each in client.messages_to_end()]
+    numbers = [each["data"] for each in received if each["type"] == "message"]
+    assert numbers == [0, 1, 2, 2, 3, 4, 5, 5, 6]
+    stats = stand_in.stats()
+    assert (stats["deliveries"], stats["faults"]) == (9, {"duplicate-delivery": 2})
+
+
+@pytest.mark.parametrize(
+    ("every", "order", "overtaken"),
+    [(1, [1, 0, 3, 2, 5, 4, 6], 3), (2, [0, 2, 1, 3, 5, 4, 6], 2), (7, [0, 1, 2, 3, 4, 5, 6], 0)],
+)
+def test_reorder_delivery(
+    start_stand_in: Start, every: int, order: list[int], overtaken: int
+) -> None:
+    """A copy is written after the next one; the one that overtakes is not held back itself. A held
+    copy that nothing overtakes is written before the close, and was not reordered."""
+    stand_in = start_stand_in("--fault", f"reorder-delivery:every={every},hold=60s")
+    with pubsub(stand_in, groups=["g"]) as client:
+        publish(client, *range(7))
+        assert order == data_to_end(client)
+    stats = stand_in.stats()
+    assert stats["deliveries"] == 7
+    assert stats["faults"] == ({"reorder-delivery": overtaken} if overtaken else {})
+
+
+def test_reorder_delivery_is_among_messages_of_one_sender(start_stand_in: Start) -> None:
+    """What another one sends does not bring a held copy out, and need not wait for it."""
+    stand_in = start_stand_in("--fault", "reorder-delivery:every=2,hold=60s")
+    with pubsub(stand_in) as one, pubsub(stand_in) as two, pubsub(stand_in, groups=["g"]) as member:
+        for client, number in ((one, 1), (one, 2), (two, 3)):  # 2 is held
+            publish(client, number)
+            client.send({"type": "ping"})
+            assert client.message()["type"] == "pong"
+        assert [member.message()["data"] for _ in range(2)] == [1, 3]
+        publish(one, 4)
+        assert [member.message()["data"] for _ in range(2)] == [4, 2]
+    assert stand_in.stats()["faults"] == {"reorder-delivery": 1}
+
+
+def test_a_held_delivery_is_not_lost(start_stand_in: Start) -> None:
+    """If no other comes, it is written when its time is over, and nothing was reordered."""
+    stand_in = start_stand_in("--fault", "reorder-delivery:every=1,hold=20ms")
+    with pubsub(stand_in, groups=["g"]) as client:
+        publish(client, 1)
+        assert client.message()["data"] == 1
+        stats = stand_in.stats()
+        assert (stats["deliveries"], stats["faults"]) == (1, {})
+
+
+def test_delay_delivery(start_stand_in: Start) -> None:
+    """Every third copy comes later than those behind it; the stand-in tells by how much."""
+    stand_in = start_stand_in("--fault", "delay-delivery:every=3,by=300ms")
+    with pubsub(stand_in, groups=["g"]) as client:
+        publish(client, *range(5))
+        assert [client.message()["data"] for _ in range(5)] == [0, 1, 3, 4, 2]
+    stats = stand_in.stats()
+    assert (stats["deliveries"], stats["faults"]) == (5, {"delay-delivery": 1})
+    assert stats["fault_delays"]["delay-delivery"]["least_ns"] >= 299_000_000
+
+
+def test_delay_ack(start_stand_in: Start) -> None:
+    """Every third request is carried out, and its ack comes later than those behind it."""
+    stand_in = start_stand_in("--ack-delay", "10ms", "--fault", "delay-ack:every=3,by=500ms")
+    with pubsub(stand_in) as client:
+        client.send({"type": "joinGroup", "group": "h", "ackId": 0})
+        client.send({"type": "joinGroup", "group": "h", "ackId": 1})
+        client.send({"type": "joinGroup", "group": "g", "ackId": 2})
+        client.send({"type": "sendToGroup", "group": "g", "data": 1, "ackId": 3})
+        received = [client.message() for _ in range(5)]
+    came = [each["ackId"] for each in received if each["type"] == "ack"]
+    assert came == [0, 1, 3, 2]
+    stats = stand_in.stats()
+    assert (stats["acks"], stats["faults"]) == ({"success": 4}, {"delay-ack": 1})
+    delays = stats["fault_delays"]["delay-ack"]
+    assert delays["least_ns"] == delays["most_ns"] == delays["sum_ns"] >= 509_000_000
+    assert stats["configured"] == {
+        "ack_delay_ns": 10_000_000,
+        "faults": [{"name": "delay-ack", "every": 3, "delay_ns": 500_000_000}],
+    }
+
+
+def test_what_is_late_is_written_before_the_close(start_stand_in: Start) -> None:
+    """A close brings late frames out in the order in which they were due, and they count."""
+    arguments = ("delay-ack:every=1,by=30s", "delay-delivery:every=1,by=20s")
+    stand_in = start_stand_in(*(each for name in arguments for each in ("--fault", name)))
+    with pubsub(stand_in, groups=["g"]) as client:
+        for number in range(3):
+            client.send({"type": "sendToGroup", "group": "g", "data": number, "ackId": number})
+        client.start_close()
+        received = [json.loads(each) for each in client.messages_to_end()]
+        assert client.close_code == 1000
+    told = [(each["type"], each.get("ackId", each.get("data"))) for each in received]
+    assert told == [(kind, number) for kind in ("message", "ack") for number in range(3)]
+    stats = stand_in.stats()
+    assert (stats["acks_total"], stats["deliveries"]) == (3, 3)
+    assert stats["faults"] == {"delay-ack": 3, "delay-delivery": 3}
+
+
+def test_what_is_late_is_lost_with_its_connection(start_stand_in: Start) -> None:
+    """It is not counted then, neither as written nor as injected."""
+    stand_in = start_stand_in(
+        *("--fault", "delay-ack:every=1,by=60s", "--fault", "reorder-delivery:every=1,hold=60s"),
+        *("--fault", "cut:every=2"),
+    )
+    with pubsub(stand_in, groups=["g"]) as client:
+        client.send({"type": "sendToGroup", "group": "g", "data": 1, "ackId": 1})
+        client.send({"type": "ping"})
+        assert closed_with(client) == 1006
+    stats = stand_in.stats()
+    assert (stats["acks_total"], stats["deliveries"], stats["faults"]) == (0, 0, {"cut": 1})
+
+
+def test_stall(start_stand_in: Start) -> None:
+    """Nothing is answered while the process is frozen, and nothing is lost; it tells when it was.
+
+    The clock is the same in all processes of a machine, so that answers before, in and after the
+    stall can be told apart.
+    """
+    stand_in = start_stand_in("--fault", "stall:after=100ms,for=1s", "--ack-delay", "0")
+    sent_ns: list[int] = []
+    answered_ns: list[int] = []
+    with pubsub(stand_in) as client:
+        while not answered_ns or answered_ns[-1] - sent_ns[-1] < 900_000_000:
+            sent_ns.append(time.monotonic_ns())
+            client.send({"type": "ping"})
+            assert client.message() == {"type": "pong"}
+            answered_ns.append(time.monotonic_ns())
+            assert answered_ns[-1] - sent_ns[0] < DEADLINE_S * 1e9, "it did not stall in time"
+        stats = stand_in.stats()
+        assert stats["connections_open"] == 1
+    assert stats["faults"] == {"stall": 1}
+    (stall,) = stats["fault_times"]
+    assert stall["name"] == "stall"
+    assert stall["length_ns"] >= 1_000_000_000
+    end_ns = stall["start_ns"] + stall["length_ns"]
+    assert not [each for each in answered_ns[:-1] if stall["start_ns"] + 1e7 < each < end_ns]
+    assert answered_ns[-1] >= end_ns
+
+
+def test_cut_connections(start_stand_in: Start) -> None:
+    """A share of the clients loses its connection at once, without a close frame; the rest stays,
+    and is not cut again."""
+    stand_in = start_stand_in("--fault", "cut-connections:after=1s,share=30%")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(pubsub(stand_in)) for _ in range(5)]
+        clients += [
+            stack.enter_context(RawClient(stand_in.client_url(), subprotocols=SIMPLE))
+            for _ in range(5)
+        ]
+        wait_until(lambda: stand_in.stats()["fault_times"] != [])
+        stats = stand_in.stats()
+        (strike,) = stats["fault_times"]
+        count = strike["open"] * 30 // 100
+        assert (strike["name"], strike["cut"]) == ("cut-connections", count)
+        assert stats["faults"] == ({"cut-connections": count} if count else {})
+        assert stats["connections_open"] == 10 - count
+        assert stats["closed"] == ({"1006": count} if count else {})
+        if strike["open"] == 10:  # not on a machine that takes a second for ten connects
+            assert [closed_with(clients[index]) for index in (3, 6, 9)] == [1006] * 3
+
+
 # The process
 
 
@@ -680,8 +861,11 @@ def test_help_lists_the_faults() -> None:
     """`serve --help` names each fault with its settings, and says what is counted."""
     shown = serve("--help").stdout
     for name, kind in FAULTS.items():
-        assert f"{name}:every=N" in shown
-        assert f"N counts: {kind.opportunity}" in shown
+        if kind.opportunity is None:
+            assert f"{name}:after=T" in shown
+        else:
+            assert f"{name}:every=N" in shown
+            assert f"N counts: {kind.opportunity}" in shown
     assert "until-stdin" not in shown
 
 

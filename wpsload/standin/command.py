@@ -5,6 +5,7 @@ import ipaddress
 import os
 import re
 import secrets
+import textwrap
 
 import click
 import orjson
@@ -25,10 +26,21 @@ def _list_faults() -> str:
     r"""The faults and their settings for the end of the help; `\b` keeps click from wrapping."""
     lines = ["\b", "Faults, each upon every Nth opportunity of its kind:"]
     for name, kind in FAULTS.items():
-        settings = ",".join(f"{key}={'N' if key == 'every' else '...'}" for key in kind.keys)
-        lines += [f"  {name}:{settings}", f"      {kind.meaning}"]
-        lines += [f"      N counts: {kind.opportunity}"]
+        if kind.opportunity is not None:
+            lines += [*_describe(name), f"      N counts: {kind.opportunity}"]
+    lines += ["", "\b", "Faults that strike once, T after the first connection:"]
+    for name, kind in FAULTS.items():
+        if kind.opportunity is None:
+            lines += _describe(name)
     return "\n".join(lines)
+
+
+def _describe(name: str) -> list[str]:
+    kind = FAULTS[name]
+    settings = ",".join(f"{key}={setting.sample}" for key, setting in kind.keys.items())
+    indent = " " * 6
+    meaning = textwrap.wrap(kind.meaning, 78, initial_indent=indent, subsequent_indent=indent)
+    return [f"  {name}:{settings}", *meaning]
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from wpsload.errors import LocalProtocolError, RemoteProtocolError
-from wpsload.standin.faults import Faults
+from wpsload.standin.faults import DELIVERY_FAULTS, Faults
 from wpsload.standin.ledger import Kind, Ledger
 from wpsload.standin.roles import Permissions
 from wpsload.subprotocol import (
@@ -43,11 +43,13 @@ __all__ = [
     "Abort",
     "Admission",
     "Close",
+    "Deliver",
     "Hub",
     "Output",
     "Publish",
     "Send",
     "SendAck",
+    "SendLateAck",
     "Upstream",
     "farewell",
 ]
@@ -88,6 +90,27 @@ class SendAck(NamedTuple):
     name: str
 
 
+class SendLateAck(NamedTuple):
+    """Write an ack `by_s` seconds after the ack delay; whatever comes until then overtakes it."""
+
+    connection_id: str
+    payload: bytes
+    name: str
+    by_s: float
+
+
+class Deliver(NamedTuple):
+    """Write one group message to each connection of `to`, each with the faults of a delivery.
+
+    `sender` is the connection that sent it, empty for the REST API.
+    """
+
+    to: list[str]
+    payload: bytes
+    is_text: bool
+    sender: str
+
+
 class Close(NamedTuple):
     """Write `farewell`, if any, as a text frame, then a close frame with `code` and `reason`."""
 
@@ -105,7 +128,7 @@ class Abort(NamedTuple):
 
 _new = tuple.__new__  # of a named tuple, for half of the price
 
-Output = Send | SendAck | Close | Abort
+Output = Send | SendAck | SendLateAck | Deliver | Close | Abort
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +255,7 @@ class Hub:
         self._ledger = ledger
         self._faults = faults
         self._has_faults = bool(faults)  # asked several times for each message
+        self._has_delivery_faults = any(name in faults for name in DELIVERY_FAULTS)
         self._upstream = upstream
         self._max_message_bytes = max_message_bytes
         self._clients: dict[str, _Client] = {}
@@ -363,7 +387,7 @@ class Hub:
         to = self._members(publish.group, excluded=(client.id,) if publish.no_echo else ())
         data_type: DataType = "text" if is_text else "binary"
         message = GroupMessage(publish.group, data, data_type, client.admission.user_id)
-        return self._fan_out(to, message)
+        return self._fan_out(to, message, client.id)
 
     def _handle(self, client: _Client, request: Request) -> list[Output]:
         if not isinstance(request, SendToGroup):
@@ -384,7 +408,9 @@ class Hub:
             message = "no permission for the group"
             return self._refuse(client, Ack(ack_id, False, "Forbidden", message))
         client.remember(ack_id)
-        if not (self._has_faults and self._drops_ack()):
+        if self._has_faults:
+            outputs += self._ack(client, encode_success(ack_id), "success")
+        else:
             outputs.append(_new(SendAck, (client.id, encode_success(ack_id), "success")))
         return outputs
 
@@ -401,7 +427,8 @@ class Hub:
                 return []  # nobody else is there
             to = self._members(group, excluded=(client.id,) if no_echo else ())
             user_id = client.admission.user_id
-            return self._fan_out(to, GroupMessage(group, data, data_type, user_id, metadata))
+            message = GroupMessage(group, data, data_type, user_id, metadata)
+            return self._fan_out(to, message, client.id)
         if isinstance(request, Event):
             return self._answer_event(client, request)
         if not client.admission.permissions.join.allows(request.group):
@@ -420,12 +447,16 @@ class Hub:
 
     def _refuse(self, client: _Client, ack: Ack) -> list[Output]:
         """Answer with an ack that is no success."""
-        if self._drops_ack():
-            return []
-        return [SendAck(client.id, encode_response(ack), ack.error or "")]
+        return self._ack(client, encode_response(ack), ack.error or "")
 
-    def _drops_ack(self) -> bool:
-        return self._has_faults and self._faults.strike("drop-ack") is not None
+    def _ack(self, client: _Client, payload: bytes, name: str) -> list[Output]:
+        """An ack, unless a fault drops it, and late if one delays it."""
+        if self._has_faults:
+            if self._faults.strike("drop-ack"):
+                return []
+            if fault := self._faults.due("delay-ack"):
+                return [SendLateAck(client.id, payload, name, fault.delay_s)]
+        return [SendAck(client.id, payload, name)]
 
     def _members(self, group: str, *, excluded: Container[str]) -> list[_Client]:
         """Who gets a message to `group`: its members, without the `excluded` connection ids."""
@@ -438,7 +469,7 @@ class Hub:
         return to
 
     def _fan_out(
-        self, to: Iterable[_Client], message: GroupMessage | ServerMessage
+        self, to: Iterable[_Client], message: GroupMessage | ServerMessage, sender: str = ""
     ) -> list[Output]:
         """The message for all of `to`, encoded at most once for PubSub and once for simple."""
         pubsub: list[str] = []
@@ -452,6 +483,12 @@ class Hub:
         if simple:
             payload, is_text = _plain(message.data, message.data_type)
             outputs.append(Send(simple, payload, is_text, kind))
+        if self._has_delivery_faults and kind is Kind.DELIVERY:
+            return [
+                Deliver(each.to, each.payload, each.is_text, sender)
+                for each in outputs
+                if isinstance(each, Send)
+            ]
         return outputs
 
     def _join(self, client: _Client, group: str) -> None:

@@ -46,7 +46,13 @@ class Ledger:
         simple_messages_in: text and binary frames read from simple clients.
         bytes_in: payload bytes of the text and binary frames read.
         bytes_out: payload bytes of the text and binary frames written.
-        faults: injections by name of the fault.
+        faults: injections by name of the fault, counted when they come about: a message that was
+            written twice, late, or after the next one; a connection that was cut.
+        fault_delays: how long what a fault delayed did wait, any other delay included, by name of
+            the fault: the shortest, the longest, and the sum of all, in ns.
+        fault_times: each fault that struck once: its name, when it did (ns of the system's
+            monotonic clock, which is Python's `perf_counter_ns` too on Linux) and what it did.
+        configured: the ack delay, and each fault with its settings.
     """
 
     connections_open: int = 0
@@ -62,6 +68,9 @@ class Ledger:
     bytes_in: int = 0
     bytes_out: int = 0
     faults: dict[str, int] = field(default_factory=dict)
+    fault_delays: dict[str, dict[str, int]] = field(default_factory=dict)
+    fault_times: list[dict[str, int | str]] = field(default_factory=list)
+    configured: dict[str, Any] = field(default_factory=dict)
 
     @property
     def acks_total(self) -> int:
@@ -86,6 +95,17 @@ class Ledger:
         self.bytes_out += payload_bytes
         acks = self.acks
         acks[name] = acks.get(name, 0) + 1  # `bump`, without a call for each ack
+
+    def wrote_late(self, fault: str, waited_ns: int) -> None:
+        """Count an injection of `fault`: a frame that was written, `waited_ns` after it could."""
+        bump(self.faults, fault)
+        before = self.fault_delays.get(fault)
+        least_ns, most_ns, sum_ns = waited_ns, waited_ns, waited_ns
+        if before is not None:
+            least_ns = min(least_ns, before["least_ns"])
+            most_ns = max(most_ns, before["most_ns"])
+            sum_ns += before["sum_ns"]
+        self.fault_delays[fault] = {"least_ns": least_ns, "most_ns": most_ns, "sum_ns": sum_ns}
 
     def snapshot(self) -> dict[str, Any]:
         """All counts, and `acks_total`, as JSON values."""

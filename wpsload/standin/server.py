@@ -22,24 +22,29 @@ from wpsload import open_files
 from wpsload.errors import ConfigError, LocalProtocolError
 from wpsload.names import is_hub
 from wpsload.standin.access import AccessDenied, ClientClaims, Gate, InvalidClaim, bearer
+from wpsload.standin.delivery import Deliveries
 from wpsload.standin.faults import Fault, Faults
 from wpsload.standin.hub import (
     Abort,
     Admission,
     Close,
+    Deliver,
     Hub,
     Output,
     Publish,
     Send,
     SendAck,
+    SendLateAck,
     Upstream,
 )
 from wpsload.standin.ledger import Ledger, bump
 from wpsload.standin.pipe import Turn, open_pipes
 from wpsload.standin.rest import MAX_BODY_BYTES, RestApi
 from wpsload.standin.roles import Permissions
+from wpsload.standin.strikes import Strikes
 from wpsload.standin.wire import Wire, WireSettings, data_frame
 from wpsload.subprotocol import JSON_V1, MAX_MESSAGE_BYTES, check_group
+from wpsload.units import nanoseconds
 
 __all__ = ["Settings", "StandIn", "serve"]
 
@@ -90,9 +95,17 @@ class StandIn:
         self._settings = settings
         self._gate = Gate(settings.access_key.encode(), settings.clock_skew_s)
         self._faults = Faults(settings.faults)
-        self.ledger = Ledger(faults=self._faults.injected)
+        self.ledger = Ledger(
+            faults=self._faults.injected,
+            configured={
+                "ack_delay_ns": nanoseconds(settings.wire.ack_delay_s),
+                "faults": self._faults.settings(),
+            },
+        )
+        self._deliveries = Deliveries(self._faults, self.ledger)
         self._hubs: dict[str, Hub] = {}
         self._wires: dict[str, Wire] = {}
+        self._strikes = Strikes(self._faults, self.ledger, self._wires)
         self._turn = Turn()
         self._pipes = open_pipes(self._turn)
         self._sessions: dict[Wire, asyncio.Future[None]] = {}  # until the TCP connection ends
@@ -121,7 +134,7 @@ class StandIn:
             )
         return hub
 
-    def _perform(self, outputs: list[Output]) -> None:
+    def _perform(self, outputs: list[Output]) -> None:  # noqa: C901  # one case for each output
         """Do what a hub asks for, and count what was really written."""
         wires = self._wires
         for output in outputs:
@@ -139,6 +152,10 @@ class StandIn:
                 case Abort(connection_id):
                     if wire := wires.get(connection_id):
                         wire.abort()
+                case Deliver():
+                    self._deliver(output)
+                case SendLateAck():
+                    self._send_late(output)
 
     def _send(self, send: Send) -> None:
         """Write one frame to many, and count it once."""
@@ -151,6 +168,19 @@ class StandIn:
             if wire is not None and wire.write(data, kind, size):
                 written += 1
         self.ledger.wrote(kind, size, times=written)
+
+    def _send_late(self, ack: SendLateAck) -> None:
+        if wire := self._wires.get(ack.connection_id):
+            wire.queue_late_ack(ack.payload, ack.name, fault="delay-ack", by_s=ack.by_s)
+
+    def _deliver(self, message: Deliver) -> None:
+        """Write one group message to many, with what faults do to each of them."""
+        data = data_frame(message.payload, is_text=message.is_text)
+        for connection_id in message.to:
+            if wire := self._wires.get(connection_id):
+                self._deliveries.write(
+                    wire, data, payload_bytes=len(message.payload), sender=message.sender
+                )
 
     async def _stats(self, _request: web.Request) -> web.Response:
         body = orjson.dumps(self.ledger.snapshot())
@@ -181,7 +211,8 @@ class StandIn:
             return self._refuse(400, error.message)
         if admission.is_simple:
             self._explain_unspoken(request)
-        await websocket.prepare(request)
+        with contextlib.suppress(ConnectionResetError):  # the client is gone already
+            await websocket.prepare(request)
         if isinstance(request.transport, asyncio.Transport):  # None if the client is gone already
             await self._serve_client(request.transport, self._hub(hub), admission)
         return websocket
@@ -210,6 +241,7 @@ class StandIn:
         self._wires[connection_id] = wire
         self.ledger.connections_open += 1
         self.ledger.connections_total += 1
+        self._strikes.begin()
         self._perform(hub.connect(connection_id, admission))
         over = self._sessions[wire] = asyncio.get_running_loop().create_future()
         try:
@@ -248,6 +280,7 @@ class StandIn:
 
     async def stop(self) -> None:
         """Close all clients with 1001, and drop those that do not answer in time."""
+        self._strikes.cancel()
         for wire in self._sessions:
             wire.go_away()
         if self._sessions:

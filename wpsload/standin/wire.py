@@ -5,7 +5,8 @@ are one step, for a fan-out to thousands too, which makes the ledger exact.
 
 The service handles the messages of one connection one at a time, in order. So while an ack waits
 for its delay, all later frames to the same connection queue behind it; other connections do not
-wait. Without a delay there is no queue. Source: protocol reference, 10.3.
+wait. Without a delay there is no queue. Source: protocol reference, 10.3. Only what a fault delays
+is apart from that order: others overtake it. A close writes it too, before the close frame.
 """
 
 import asyncio
@@ -18,9 +19,11 @@ from typing import NamedTuple
 from wpsload import frames
 from wpsload.frames import BINARY, CLOSE, PING, TEXT
 from wpsload.standin.hub import Hub, Output, SendAck, farewell
+from wpsload.standin.late import LateFrames
 from wpsload.standin.ledger import Kind, Ledger, bump
 from wpsload.standin.masking import unmasked
 from wpsload.standin.pipe import Pipes, Turn
+from wpsload.units import nanoseconds
 
 __all__ = ["Wire", "WireSettings", "data_frame"]
 
@@ -103,6 +106,7 @@ class Wire:
         self._is_over = False
         self._queue: deque[_Queued] = deque()  # empty, or an ack that waits and what is behind it
         self._queue_timer: asyncio.TimerHandle | None = None
+        self._late: LateFrames | None = None
         self._outgoing: list[bytes] = []  # of this turn of the event loop
         self._written_bytes = 0
         self._unsent_ends: deque[int] = deque()
@@ -160,7 +164,8 @@ class Wire:
             self._lost.set_result(None)
 
     @property
-    def _can_write(self) -> bool:
+    def can_write(self) -> bool:
+        """True until the connection ends, or is about to."""
         return not (self._is_over or self._pipe.is_closing)
 
     def write(self, data: bytes, kind: Kind, payload_bytes: int) -> bool:
@@ -169,7 +174,7 @@ class Wire:
         Behind an ack that waits it waits too, and is counted here when it is written. After the
         end of the connection it is dropped.
         """
-        if self._queue and self._can_write:
+        if self._queue and self.can_write:
             self._queue.append(_Queued(0, data, partial(self._ledger.wrote, kind, payload_bytes)))
             return False
         return self._send(data)
@@ -191,12 +196,49 @@ class Wire:
         if self._queue_timer is None:
             self._queue_timer = self._loop.call_later(delay_s, self._release)
 
+    @property
+    def late(self) -> LateFrames:
+        """What waits outside the queue."""
+        if self._late is None:
+            self._late = LateFrames(self._write_late)
+        return self._late
+
+    def put(self, data: bytes, enter: Callable[[], None]) -> None:
+        """Take over one whole frame as `write` does, but `enter` counts it, and not the caller."""
+        if self._queue and self.can_write:
+            self._queue.append(_Queued(0, data, enter))
+        else:
+            self._write_late(data, enter)
+
+    def put_late(
+        self, data: bytes, enter: Callable[[], None], *, fault: str, delay_s: float
+    ) -> None:
+        """Write one frame after `delay_s`; whatever is written until then overtakes it.
+
+        When it is written, `enter` counts it, and so does the ledger as an injection of `fault`.
+        """
+        if not self.can_write:
+            return
+        ready_at = self._loop.time()
+
+        def enter_late() -> None:
+            enter()
+            self._ledger.wrote_late(fault, nanoseconds(self._loop.time() - ready_at))
+
+        self.late.add(object(), data, enter_late, delay_s=delay_s)
+
+    def queue_late_ack(self, payload: bytes, name: str, *, fault: str, by_s: float) -> None:
+        """Write an ack `by_s` after the ack delay."""
+        data = frames.encode(TEXT, payload)
+        enter = partial(self._ledger.wrote_ack, name, len(payload))
+        self.put_late(data, enter, fault=fault, delay_s=self._ack_delay_s + by_s)
+
     def close(self, code: int, reason: str, message: bytes | None = None) -> None:
         """Close with `code`: what is pending first, then `message`, then the close frame."""
-        if not self._can_write:
+        if not self.can_write:
             return
-        self._write_queued(len(self._queue))
-        if not self._can_write:
+        self._write_pending()
+        if not self.can_write:
             return  # they were too many for a slow client
         if message is not None:
             self._send(data_frame(message, is_text=True))
@@ -218,10 +260,10 @@ class Wire:
         self._pipe.abort()
 
     def _answer_close(self, code: int) -> None:
-        if not self._can_write:
+        if not self.can_write:
             return
-        self._write_queued(len(self._queue))
-        if self._can_write:
+        self._write_pending()
+        if self.can_write:
             answer = 1000 if code == frames.NO_STATUS else code
             self._send(frames.encode(CLOSE, frames.close_payload(answer)))
             self._finish(code)
@@ -236,6 +278,8 @@ class Wire:
         if self._queue_timer is not None:
             self._queue_timer.cancel()
         self._queue.clear()
+        if self._late is not None:
+            self._late.drop_all()
         self._hub.disconnect(self.id)
         self._ledger.connections_open -= 1
         bump(self._ledger.closed, str(int(code)))
@@ -254,9 +298,18 @@ class Wire:
         if self._queue:
             self._queue_timer = self._loop.call_at(self._queue[0].due_at, self._release)
 
+    def _write_pending(self) -> None:
+        self._write_queued(len(self._queue))
+        if self._late is not None:
+            self._late.write_all()
+
+    def _write_late(self, data: bytes, enter: Callable[[], None]) -> None:
+        if self._send(data):
+            enter()
+
     def _write_queued(self, count: int) -> None:
         """Write the first `count` frames of the queue at once."""
-        if not count or not self._can_write:
+        if not count or not self.can_write:
             return
         for _ in range(count):
             queued = self._queue.popleft()

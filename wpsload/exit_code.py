@@ -1,0 +1,32 @@
+"""Which exit code a run ends with, if several would do."""
+
+from collections.abc import Sequence
+
+from wpsload.record import Record, ThresholdResult
+
+__all__ = ["FAILED", "INTERRUPTED", "INVALID", "MISSED", "exit_code"]
+
+FAILED = 1
+MISSED = 3
+INVALID = 4
+INTERRUPTED = 130
+
+
+def exit_code(record: Record) -> int | None:
+    """The code that the record asks for: interrupted, invalid, threshold, doubt, in this order.
+
+    None leaves it to whether requests failed. The run is invalid if the verdict's `level` is
+    `INVALID` and its `is_enforced` is not False.
+    """
+    if record.state == "interrupted":
+        return INTERRUPTED
+    verdict = record.verdict or {}
+    if verdict.get("level") == "INVALID" and verdict.get("is_enforced", True):
+        return INVALID
+    if _missed(record.thresholds):
+        return MISSED
+    return FAILED if record.doubts else None
+
+
+def _missed(results: Sequence[ThresholdResult]) -> bool:
+    return any(not one.passed for one in results)

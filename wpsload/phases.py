@@ -1,0 +1,67 @@
+"""When connecting ended, when measuring began, and when it was told to stop: the run's phases.
+
+The window begins and ends with a whole second, as what is measured is kept by seconds.
+"""
+
+import math
+from dataclasses import dataclass
+
+from wpsload.record import Phase, PhaseName
+
+__all__ = ["Mark", "Phases"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A phase begins with that Unix second, as `Recorder.mark` wants to hear it."""
+
+    phase: PhaseName
+    second: int
+
+
+class Phases:
+    """Told of what happens to a run, all in Unix seconds; `warm_up_s` is the length of that."""
+
+    def __init__(self, start_s: float, *, warm_up_s: float) -> None:
+        self._starts: list[tuple[PhaseName, float]] = [("connect", start_s)]
+        self._warm_up_s = warm_up_s
+        self._end_s: float | None = None
+
+    @property
+    def is_connecting(self) -> bool:
+        """Whether nobody has called `connected` or `stop` yet."""
+        return len(self._starts) == 1
+
+    def connected(self, now_s: float) -> list[Mark]:
+        """All users are there and their connections are open."""
+        window = math.ceil(now_s + self._warm_up_s)
+        self._starts += [("warm-up", now_s), ("window", window)]
+        return [Mark("warm-up", math.ceil(now_s)), Mark("window", window)]
+
+    def stop(self, now_s: float) -> list[Mark]:
+        """The run shall stop; what has not begun by then never does."""
+        if self._starts[-1][0] == "drain":
+            return []
+        # A window of less than a second has none that is whole.
+        while (start := self._starts[-1])[1] >= (
+            math.floor(now_s) if start[0] == "window" else now_s
+        ) and len(self._starts) > 1:
+            self._starts.pop()
+        self._starts.append(("drain", now_s))
+        return [Mark("drain", math.floor(now_s))]
+
+    def end(self, now_s: float) -> None:
+        """The drain is over."""
+        self.stop(now_s)
+        if self._end_s is None:
+            self._end_s = now_s
+
+    def phases(self, now_s: float) -> list[Phase]:
+        """The phases that have begun until now."""
+        end_s = now_s if self._end_s is None else self._end_s
+        begun = [(name, start_s) for name, start_s in self._starts if start_s <= end_s]
+        ends_s = [start_s for _, start_s in begun[1:]] + [max(end_s, begun[-1][1])] if begun else []
+        return [
+            Phase(name=name, start_s=start_s, length_s=max(0.0, next_s - start_s))
+            for (name, start_s), next_s in zip(begun, ends_s, strict=True)
+        ]
