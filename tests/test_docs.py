@@ -107,8 +107,15 @@ def test_the_example_scenario_runs(stand_in: StandIn, tmp_path: Path) -> None:
 
 def test_the_shown_output_is_real() -> None:
     """The sample has the lines that a run ends with, and no placeholder."""
-    (sample,) = (block for block in blocks("text") if block.startswith("latency"))
-    for part in ("CONNECT  connect ", "ACK      sendToGroup", "DELIVERY group", "acked", "files: "):
+    (sample,) = (block for block in blocks("text") if "latency  in ms" in block)
+    for part in (
+        "CONNECT  connect ",
+        "ACK      sendToGroup",
+        "DELIVERY group",
+        "acked",
+        "ledger",
+        "record: ",
+    ):
         assert part in sample
 
 
