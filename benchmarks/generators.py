@@ -140,6 +140,7 @@ class OurUser:
             {"WPS_CONNECTION_STRING": server.connection_string},
             *("--wps-payload-bytes", str(work.payload_bytes), "--wps-no-echo"),
             *("--wps-verdict", "warn"),  # it is to be at its limit
+            *("--wps-reports", str(folder)),
             *self.options,
             *("--wps-interval", f"{work.interval_s:g}s", "--wps-group-size", str(work.group_size)),
         )
