@@ -211,8 +211,10 @@ class StandIn:
             return self._refuse(400, error.message)
         if admission.is_simple:
             self._explain_unspoken(request)
-        with contextlib.suppress(ConnectionResetError):  # the client is gone already
+        try:
             await websocket.prepare(request)
+        except ConnectionResetError:
+            return web.Response()  # the client is gone already: nobody gets it
         if isinstance(request.transport, asyncio.Transport):  # None if the client is gone already
             await self._serve_client(request.transport, self._hub(hub), admission)
         return websocket
