@@ -2,7 +2,7 @@
 
 from recording import MS, START, record_of, steady_run
 
-from wpsload.figures import figures_of, totals_of
+from wpsload.figures import Figures, figures_of, totals_of
 from wpsload.metrics import CONNECT, DELIVERY, SEND_TO_GROUP, Sample
 from wpsload.recorder import Recorder
 
@@ -26,12 +26,17 @@ def test_the_drain_counts_towards_latency_but_not_towards_rates() -> None:
     assert views.rates.counts["sent"] / views.rates.seconds == 300
 
 
+def successes(figures: Figures) -> int:
+    """Of all metrics."""
+    return sum(one.successes for one in figures.metrics.values())
+
+
 def test_parts_of_the_window_are_the_window() -> None:
     """Five of them, with all samples."""
     views = figures_of(record_of(steady_run(seconds=23)))
     assert views.window is not None
     assert [one.seconds for one in views.parts] == [5, 5, 4, 5, 5]
-    assert sum(one.successes for one in views.parts) == views.window.successes
+    assert sum(map(successes, views.parts)) == successes(views.window)
 
 
 def test_without_a_window_the_run_is_reported() -> None:
@@ -46,7 +51,8 @@ def test_without_a_window_the_run_is_reported() -> None:
 def test_totals_are_those_of_the_recorder() -> None:
     """The record loses nothing that the recorder knew."""
     recorder = steady_run()
-    assert totals_of(record_of(recorder)) == recorder.totals()
+    record = record_of(recorder)
+    assert totals_of(record, figures_of(record).run) == recorder.totals()
     recorder.forget_before(START + 9)
     recorder.add(Sample(CONNECT, None, failure="late"), START + 3)
     assert figures_of(record_of(recorder)).run.counts["failures"] == recorder.totals().failures == 1

@@ -37,11 +37,6 @@ class Figures:
     counts: dict[str, int]
     seconds: int
 
-    @property
-    def successes(self) -> int:
-        """Of all metrics."""
-        return sum(one.successes for one in self.metrics.values())
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Views:
@@ -79,9 +74,8 @@ def figures_of(record: Record) -> Views:
     )
 
 
-def totals_of(record: Record) -> Totals:
-    """The whole run as the recorder gives it, from its record."""
-    run = figures_of(record).run
+def totals_of(record: Record, run: Figures) -> Totals:
+    """The whole run as the recorder gives it, from its record and the figures of all of it."""
     open_at_end = record.series.columns.get("connections_open", [])
     return Totals(
         start_second=record.series.second[0] if record.series.second else None,

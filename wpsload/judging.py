@@ -17,6 +17,7 @@ from typing import Any
 import gevent
 from flask import Response, jsonify, request
 
+from wpsload.recorder import Totals
 from wpsload.run import LoadRun
 from wpsload.selfcheck import SelfCheck
 from wpsload.verdict import Judge, Level, SelfMeasurement, Verdict
@@ -54,16 +55,15 @@ class Judging:
         elif isinstance(runner, MasterRunner):
             events.worker_report.add_listener(self._collect)
         if web_ui is not None:
-            _show(web_ui, self)
+            _show(web_ui, self, run)
 
     @property
     def is_on(self) -> bool:
         """False if nobody wants a verdict."""
         return self._run.settings.verdict != "off"
 
-    def verdict(self) -> Verdict:
-        """The verdict on the run as it is now."""
-        totals = self._run.recorder.totals()
+    def verdict(self, totals: Totals) -> Verdict:
+        """The verdict on the run as it is now, which is what `totals` are of."""
         waiting = totals.dropped_waiting
         return self._judge.verdict(dropped=totals.dropped - waiting, waiting=waiting)
 
@@ -135,7 +135,7 @@ class Judging:
                 self._add(report["name"], one, is_steady=is_steady)
 
 
-def _show(web_ui: Any, judging: Judging) -> None:
+def _show(web_ui: Any, judging: Judging, run: LoadRun) -> None:
     """A tab of Locust's page, by the means that it has for that, and a route."""
     arguments = web_ui.template_args
     for key, value in (
@@ -155,7 +155,7 @@ def _show(web_ui: Any, judging: Judging) -> None:
         arguments[key] = [*arguments.get(key, []), value]
 
     def verdict() -> Response:
-        return jsonify(_as_json(judging))
+        return jsonify(_as_json(judging, run))
 
     base_path = web_ui.app.blueprints["locust"].url_prefix or ""
     web_ui.app.add_url_rule(
@@ -177,9 +177,9 @@ def _show(web_ui: Any, judging: Judging) -> None:
     web_ui.app.after_request(add_rows)
 
 
-def _as_json(judging: Judging) -> dict[str, Any]:
+def _as_json(judging: Judging, run: LoadRun) -> dict[str, Any]:
     return {
-        "run": judging.verdict().to_dict() if judging.is_on else None,
+        "run": judging.verdict(run.recorder.totals()).to_dict() if judging.is_on else None,
         "now": {name: one.to_dict() for name, one in judging.live().items()},
     }
 

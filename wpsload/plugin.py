@@ -236,6 +236,12 @@ def _doubt(environment: Environment, text: str) -> None:
     environment.process_exit_code = environment.process_exit_code or 1
 
 
+def _take_over_doubts(environment: Environment) -> None:
+    """Those of the master, if this is one."""
+    for doubt in _process.master.doubts if _process.master else ():
+        _doubt(environment, doubt)
+
+
 @events.test_start.add_listener
 def _start(environment: Environment, **_: Any) -> None:
     _process.has_run = True
@@ -270,9 +276,9 @@ def _break_off(environment: Environment, **_: Any) -> None:
 
 def _sections(run: LoadRun) -> dict[str, dict[str, Any]]:
     """What the record holds besides the samples: the books, and how the generator did."""
-    recorder = run.recorder
+    totals = run.recorder.totals()
     sections: dict[str, dict[str, Any]] = {}
-    sends = recorder.totals().metrics.get(SEND_TO_GROUP)
+    sends = totals.metrics.get(SEND_TO_GROUP)
     if run.settings.has_ledger and (sends or run.ledger.counts.received):
         outcomes = (
             Outcomes.of(sends.successes, sends.failures, sends.unanswered) if sends else Outcomes()
@@ -282,7 +288,7 @@ def _sections(run: LoadRun) -> dict[str, dict[str, Any]]:
         sections["clocks"] = clocks
     if (judging := _process.judging) is not None and judging.is_on:
         sections["generator"] = judging.measured()
-        sections["verdict"] = judging.verdict().to_dict() | {
+        sections["verdict"] = judging.verdict(totals).to_dict() | {
             "is_enforced": run.settings.verdict == "fail"
         }
     return sections
@@ -299,8 +305,7 @@ def _stop(environment: Environment, **_: Any) -> None:
     recorder = run.recorder  # which brings Locust's statistics up to date as well
     if (csv := _preparation.csv) is not None:
         run.complete_fan_out(is_over=True)
-        for doubt in _process.master.doubts if _process.master else ():
-            _doubt(environment, doubt)
+        _take_over_doubts(environment)
         _writing(environment, lambda: csv.finish(recorder, now_s=unix_s()))
     if (recording := _process.recording) is not None:
         recording.end()
@@ -331,8 +336,7 @@ def _finish(environment: Environment, **_: Any) -> None:
         return
     run.complete_fan_out(is_over=True)
     _writing(environment, lambda: csv.close(recorder, now_s=unix_s()))
-    for doubt in _process.master.doubts if _process.master else ():
-        _doubt(environment, doubt)
+    _take_over_doubts(environment)
     if _process.has_run and not recorder.totals().metrics:
         _doubt(environment, "nothing was measured")
     recording = _process.recording

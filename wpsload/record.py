@@ -24,7 +24,6 @@ from wpsload.metrics import Metric
 
 __all__ = [
     "FORMAT",
-    "PHASES",
     "SECTIONS",
     "VERSION",
     "Event",
@@ -49,7 +48,6 @@ VERSION = 1
 _BUCKETS_PER_OCTAVE: int = Histogram().to_dict()["buckets_per_octave"]
 
 PhaseName = Literal["connect", "warm-up", "window", "drain"]
-PHASES: tuple[PhaseName, ...] = ("connect", "warm-up", "window", "drain")
 """The phases of a run, in their order. Connecting includes joining groups; a run that ends early
 has neither warm-up nor window."""
 

@@ -51,10 +51,10 @@ def summary_lines(record: Record) -> list[str]:
     lines say which part of the run they are of. If the verdict is INVALID, every latency has a
     mark.
     """
-    totals = totals_of(record)
+    views = figures_of(record)
+    totals = totals_of(record, views.run)
     if not totals.duration_s:
         return ["nothing was measured", *_threshold_lines(record, "")]
-    views = figures_of(record)
     verdict = None if record.verdict is None else Verdict.from_dict(record.verdict)
     mark = _MARK if verdict is not None and verdict.is_invalid else ""
     uncertainty_ns = record.clocks["uncertainty_ns"] if record.clocks else 0
@@ -226,32 +226,35 @@ def _load_lines(totals: Totals, views: Views) -> list[str]:
         return (
             ["closed loop: a sender waits for an answer before it sends again"] if is_load else []
         )
-    rates, rate_s = views.rates.counts, views.rates.seconds or 1
-    rows = [("open loop", "total", "per second")]
-    for name, count, field in (
-        ("offered", totals.due, "due"),
-        ("sent", totals.achieved, "achieved"),
-        ("sent late", totals.late, "late"),
-        ("dropped", totals.dropped, "dropped"),
-    ):
-        rows.append((name, _grouped(count), _grouped(rates.get(field, 0) / rate_s, digits=1)))
+    rows = [
+        ("open loop", "total", "per second"),
+        _count_row("offered", totals.due, views.rates, "due"),
+        _count_row("sent", totals.achieved, views.rates, "achieved"),
+        _count_row("sent late", totals.late, views.rates, "late"),
+        _count_row("dropped", totals.dropped, views.rates, "dropped"),
+    ]
     lines = _aligned(rows, left=1)
     if following > 0:
         lines.append(f"closed loop besides: {_grouped(following)} that waited for an answer")
     return lines
 
 
+def _count_row(name: str, total: int, rates: Figures, field: str) -> tuple[str, str, str]:
+    """A count of the whole run, and its rate in the part that `rates` is of."""
+    per_s = rates.counts.get(field, 0) / (rates.seconds or 1)
+    return name, _grouped(total), _grouped(per_s, digits=1)
+
+
 def _throughput_lines(totals: Totals, views: Views) -> list[str]:
     """Totals of the whole run, and rates of the window if there was one."""
     rates, rate_s = views.rates.counts, views.rates.seconds or 1
-    rows = [("throughput", "total", "per second")]
-    for name, count, field in (
-        ("connected", totals.connects, "connects"),
-        ("requests", totals.sent, "sent"),
-        ("acked", totals.acked, "acked"),
-        ("delivered", totals.delivered, "delivered"),
-    ):
-        rows.append((name, _grouped(count), _grouped(rates.get(field, 0) / rate_s, digits=1)))
+    rows = [
+        ("throughput", "total", "per second"),
+        _count_row("connected", totals.connects, views.rates, "connects"),
+        _count_row("requests", totals.sent, views.rates, "sent"),
+        _count_row("acked", totals.acked, views.rates, "acked"),
+        _count_row("delivered", totals.delivered, views.rates, "delivered"),
+    ]
     for name, size_bytes, field in (
         ("MB sent", totals.sent_bytes, "sent_bytes"),
         ("MB received", totals.received_bytes, "received_bytes"),
