@@ -18,7 +18,8 @@ demo: $(VENV)/.run  ## Run the main job for 20 s against a local stand-in of the
 		--wps-verdict warn
 
 test: lint types  ## Check style, types, documents and behaviour
-	$(BIN)/pytest tests --ignore=tests/load --numprocesses 4  # most of them wait
+	$(BIN)/pytest tests --ignore=tests/load -m 'not alone' --numprocesses 4  # most of them wait
+	$(BIN)/pytest tests/test_truth.py -m alone  # their times are compared: nobody may take the cores
 	$(BIN)/pytest -p locust.env tests/load  # apart: Locust patches the standard library of its process
 
 lint: $(VENV)/.dev  ## Check style, spelling and generated documents

@@ -186,13 +186,13 @@ def test_connections_that_are_cut_lose_what_was_under_way(
 
 def check_quantiles(reported: Reported, expected_ms: dict[float, float]) -> None:
     """Latency is what the service took, and what a busy machine of tests may add: not less, and not
-    a multiple of it. Above the median that may be more, and still far from the other time."""
+    a multiple of it."""
     for q, took_ms in expected_ms.items():
         measured_ms = reported.quantile_ms(SEND_TO_GROUP, q)
-        added_ms = 8 if q <= 0.5 else 40
-        assert took_ms * 0.996 <= measured_ms <= took_ms + added_ms, (q, measured_ms)
+        assert took_ms * 0.996 <= measured_ms <= took_ms + 8, (q, measured_ms)
 
 
+@pytest.mark.alone
 def test_a_constant_time_is_reported(
     start_stand_in: Callable[..., StandIn], tmp_path: Path
 ) -> None:
@@ -201,6 +201,7 @@ def test_a_constant_time_is_reported(
     check_quantiles(reported, {0.1: 5, 0.5: 5})
 
 
+@pytest.mark.alone
 def test_two_times_are_both_reported(
     start_stand_in: Callable[..., StandIn], tmp_path: Path
 ) -> None:
