@@ -355,7 +355,7 @@ class WebSocketClient:
         finally:
             self._writer = None
         if not self._is_over:
-            self._owner.writable()
+            self._engine.soon(self._owner.writable)  # where nothing may wait, whatever it calls
 
     def close(self, code: int) -> None:
         """Send a close frame, unless there was one; the link ends when the peer answers."""
