@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wpsload.histogram import LIMIT_NS, QUANTILES, RELATIVE_ERROR, Histogram, merge
+from wpsload.histogram import LIMIT_NS, QUANTILES, RELATIVE_ERROR, Histogram, merged
 
 ANY_QUANTILE = st.sampled_from([0.0, 0.07, 0.5, 0.9, 0.99, 0.999, 1.0])
 
@@ -58,6 +58,21 @@ def test_bucket_edges(value: int) -> None:
     found = histogram_of([0, value, value, 2 * LIMIT_NS]).quantile(0.5)
     assert found is not None
     assert abs(found - value) <= value * RELATIVE_ERROR
+
+
+@given(VALUES, st.lists(ANY_QUANTILE))
+def test_many_quantiles_are_as_each_alone(values: list[int], shares: list[float]) -> None:
+    """The sorting is shared, and nothing else."""
+    histogram = histogram_of(values)
+    assert histogram.quantiles(shares) == [histogram.quantile(q) for q in shares]
+
+
+@given(VALUES, st.integers(1, 5))
+def test_values_can_count_several_times(values: list[int], count: int) -> None:
+    """All of them at once, or each by itself."""
+    histogram = Histogram()
+    histogram.record_all(values, count)
+    assert histogram == histogram_of([value for value in values for _ in range(count)])
 
 
 @given(VALUES)
@@ -173,14 +188,14 @@ def test_quantile_outside_of_its_range_is_refused(q: float) -> None:
 @given(VALUES, VALUES)
 def test_merge_is_recording_in_one(left: list[int], right: list[int]) -> None:
     """Merged histograms are the histogram of all values."""
-    assert merge(histogram_of(left), histogram_of(right)) == histogram_of(left + right)
+    assert merged([histogram_of(left), histogram_of(right)]) == histogram_of(left + right)
 
 
 @given(VALUES, VALUES)
 def test_merge_is_commutative(left: list[int], right: list[int]) -> None:
     """The order of workers does not matter."""
-    assert merge(histogram_of(left), histogram_of(right)) == merge(
-        histogram_of(right), histogram_of(left)
+    assert merged([histogram_of(left), histogram_of(right)]) == merged(
+        [histogram_of(right), histogram_of(left)]
     )
 
 
@@ -188,14 +203,14 @@ def test_merge_is_commutative(left: list[int], right: list[int]) -> None:
 def test_merge_is_associative(one: list[int], two: list[int], three: list[int]) -> None:
     """Nor does the order of their reports."""
     a, b, c = histogram_of(one), histogram_of(two), histogram_of(three)
-    assert merge(merge(a, b), c) == merge(a, merge(b, c))
+    assert merged([merged([a, b]), c]) == merged([a, merged([b, c])]) == merged([a, b, c])
 
 
 @given(VALUES)
 def test_merge_leaves_its_arguments_alone(values: list[int]) -> None:
     """Both can be merged again."""
     left, right = histogram_of(values), histogram_of(values)
-    merge(left, right).record(5)
+    merged([left, right]).record(5)
     assert left == right == histogram_of(values)
 
 

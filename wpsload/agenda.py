@@ -1,9 +1,12 @@
 """What is to happen when: one heap for every pace, limit and back-off of the process. No clock."""
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-__all__ = ["Agenda", "Entry"]
+__all__ = ["Act", "Agenda", "Entry"]
+
+Act = Callable[[], int | None]
+"""Gives when it is to be called again, None for never."""
 
 
 class Entry:
@@ -11,8 +14,8 @@ class Entry:
 
     __slots__ = ("act",)
 
-    def __init__(self, act: Callable[[], None]) -> None:
-        self.act: Callable[[], None] | None = act
+    def __init__(self, act: Act) -> None:
+        self.act: Act | None = act
 
     def cancel(self) -> None:
         """Never mind. Doing it again, or afterwards, changes nothing."""
@@ -35,23 +38,33 @@ class Agenda:
         """When the next entry is due; None if there is none."""
         return self._heap[0][0] if self._heap else None
 
-    def add(self, due_ns: int, act: Callable[[], None]) -> Entry:
+    def add(self, due_ns: int, act: Act) -> Entry:
         """`act` is to be called at `due_ns`."""
         self._number += 1
         entry = Entry(act)
         heapq.heappush(self._heap, (due_ns, self._number, entry))
         return entry
 
-    def take_due(self, now_ns: int) -> Iterator[Callable[[], None]]:
-        """What is due by `now_ns`, in order; it is off the agenda.
+    def act(self, now_ns: int, failed: Callable[[Act], None]) -> None:
+        """Call what is due by `now_ns`, in order, but for what one before it cancels.
 
-        What one of them cancels does not come any more.
+        What they add or want again waits for the next time. If one raises, `failed` is called from
+        within the handler.
         """
         heap = self._heap
         due: list[Entry] = []
         while heap and heap[0][0] <= now_ns:
             due.append(heapq.heappop(heap)[2])
         for entry in due:
-            if (act := entry.act) is not None:
+            if (act := entry.act) is None:
+                continue
+            try:
+                again_ns = act()
+            except BaseException:  # the others are due all the same
+                failed(act)
+                again_ns = None
+            if again_ns is None or entry.act is None:
                 entry.act = None
-                yield act
+            else:
+                self._number += 1
+                heapq.heappush(heap, (again_ns, self._number, entry))

@@ -132,6 +132,7 @@ class Connection:
         "_receiving",
         "_retry",
         "_sends",
+        "_services",
         "_session",
         "_settled",
         "_started_ns",
@@ -161,6 +162,7 @@ class Connection:
         self._observer = observer
         self._meter = meter
         self._sends = meter.series(SEND_TO_GROUP)
+        self._services = meter.series(SEND_TO_GROUP_SERVICE)
         self._deliveries = meter.series(DELIVERY)
         self._limits = limits
         self._engine = engine
@@ -491,7 +493,7 @@ class Connection:
     ) -> None:
         """Messages and control frames arrived, read at `now_ns`."""
         link, session, meter = self._link, self._session, self._meter
-        sends, deliveries = self._sends, self._deliveries
+        sends, services, deliveries = self._sends, self._services, self._deliveries
         following = self._receipts.next
         is_deaf = not self._observer.is_listening
         for opcode, payload in messages:
@@ -509,7 +511,8 @@ class Connection:
                     elif owner is not None:
                         self._go_on(owner, key)
                     elif metric is SEND_TO_GROUP:  # of an open loop
-                        self._time(SEND_TO_GROUP_SERVICE, now_ns - written_ns)
+                        services.latencies_ns.append(now_ns - written_ns)
+                        services.sizes_bytes.append(0)
                     if group is not None:
                         self._account_for_group(metric, group)
                 elif is_deaf and (stamped := session.delivered(payload)) is not None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, Literal, get_args
 
-from wpsload.agenda import Agenda, Entry
+from wpsload.agenda import Act, Agenda, Entry
 from wpsload.alarm import Alarm, LoopAlarm, TimerfdAlarm, has_timerfd
 from wpsload.clock import clock_ns
 from wpsload.poller import EpollPoller, Poller, WatcherPoller, has_epoll
@@ -69,8 +69,8 @@ class Engine:
         self._alarm_ns: int | None = None  # None if it is not set
         self._is_ringing = False
 
-    def at(self, due_ns: int, act: Callable[[], None]) -> Entry:
-        """Call `act` at `due_ns`, or as soon as the loop gets to it."""
+    def at(self, due_ns: int, act: Act) -> Entry:
+        """Call `act` at `due_ns`, or as soon as the loop gets to it; and again when it says so."""
         entry = self._agenda.add(due_ns, act)
         if not self._is_ringing:
             self._set_alarm()
@@ -118,14 +118,13 @@ class Engine:
         self._alarm_ns = None
         self._is_ringing = True
         try:
-            for act in self._agenda.take_due(self.clock_ns()):
-                try:
-                    act()
-                except BaseException:  # the others are due all the same
-                    self.hub.handle_error(act, *sys.exc_info())
+            self._agenda.act(self.clock_ns(), self._failed)
         finally:
             self._is_ringing = False
             self._set_alarm()
+
+    def _failed(self, act: Act) -> None:
+        self.hub.handle_error(act, *sys.exc_info())
 
 
 def _mask_keys() -> Iterator[int]:

@@ -10,15 +10,16 @@ Only buckets that hold something are stored: a histogram per metric and second i
 
 import math
 from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Self
 
 from wpsload.units import NS_PER_S
 
-__all__ = ["LIMIT_NS", "QUANTILES", "RELATIVE_ERROR", "Histogram", "merge"]
+__all__ = ["LIMIT_NS", "QUANTILES", "RELATIVE_ERROR", "Histogram", "merged"]
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 """The quantiles of every report, by their name in it."""
@@ -52,7 +53,8 @@ class Histogram:
         self.sum_ns = 0
         self._min_ns = -1
         self._max_ns = -1
-        self._buckets: defaultdict[int, int] = defaultdict(int)
+        # Plain numbers in a plain dict: the garbage collector has nothing to look at in it.
+        self._buckets: dict[int, int] = {}
 
     @property
     def min_ns(self) -> int | None:
@@ -82,13 +84,11 @@ class Histogram:
             self.overflow += count
             return
         shift = value_ns.bit_length() - _EXACT_BITS
-        if shift > 0:
-            self._buckets[(shift << _BITS) + (value_ns >> shift)] += count
-        else:
-            self._buckets[value_ns] += count
+        index = (shift << _BITS) + (value_ns >> shift) if shift > 0 else value_ns
+        self._buckets[index] = self._buckets.get(index, 0) + count
 
-    def record_all(self, values_ns: Sequence[int]) -> None:
-        """Count every value once: as `record` for each, at a fraction of the time.
+    def record_all(self, values_ns: Sequence[int], count: int = 1) -> None:
+        """Count every value `count` times: as `record` for each, at a fraction of the time.
 
         Raises:
             ValueError: if a value is negative; then none is counted.
@@ -101,11 +101,11 @@ class Histogram:
         if least_ns < self._min_ns or not self.count:
             self._min_ns = least_ns
         self._max_ns = max(self._max_ns, greatest_ns)
-        self.count += len(values_ns)
-        self.sum_ns += sum(values_ns)
+        self.count += len(values_ns) * count
+        self.sum_ns += sum(values_ns) * count
         if greatest_ns > LIMIT_NS:
             within = [value_ns for value_ns in values_ns if value_ns <= LIMIT_NS]
-            self.overflow += len(values_ns) - len(within)
+            self.overflow += (len(values_ns) - len(within)) * count
             values_ns = within
         # The loop of `record`, written out: a call per value would take longer than all the rest.
         indexes = [
@@ -114,8 +114,9 @@ class Histogram:
             else value_ns
             for value_ns in values_ns
         ]
-        for index, count in Counter(indexes).items():
-            self._buckets[index] += count
+        buckets = self._buckets
+        for index, times in Counter(indexes).items():
+            buckets[index] = buckets.get(index, 0) + times * count
 
     def values(self) -> Iterator[tuple[int, int]]:
         """Nanoseconds and how many values they stand for, each within `RELATIVE_ERROR` of them.
@@ -123,8 +124,14 @@ class Histogram:
         In no order, and never outside of the least and the greatest value. Values beyond
         `LIMIT_NS` come as the greatest one.
         """
+        least_ns, greatest_ns = self._min_ns, self._max_ns
         for index, count in self._buckets.items():
-            yield self._within_extremes(_middle_ns(index)), count
+            value_ns = _middle_ns(index)
+            if value_ns < least_ns:
+                value_ns = least_ns
+            elif value_ns > greatest_ns:
+                value_ns = greatest_ns
+            yield value_ns, count
         if self.overflow:
             yield self._max_ns, self.overflow
 
@@ -137,19 +144,32 @@ class Histogram:
         Raises:
             ValueError: if `q` is not within 0 and 1.
         """
-        if not 0 <= q <= 1:
-            raise ValueError(f"a quantile lies within 0 and 1, not at {q}")
-        if not self.count:
-            return None
-        rank = _rank(q, self.count)
-        if rank <= 1:
-            return self._min_ns
+        return self.quantiles((q,))[0]
+
+    def quantiles(self, shares: Iterable[float]) -> list[int | None]:
+        """`quantile` for each of `shares`; the values are sorted only once.
+
+        Raises:
+            ValueError: if one of them is not within 0 and 1.
+        """
         indexes = sorted(self._buckets)
         passed = list(accumulate(map(self._buckets.__getitem__, indexes)))
-        position = bisect_left(passed, rank)
-        if position == len(passed):
-            return self._max_ns
-        return self._within_extremes(_middle_ns(indexes[position]))
+        found: list[int | None] = []
+        for q in shares:
+            if not 0 <= q <= 1:
+                raise ValueError(f"a quantile lies within 0 and 1, not at {q}")
+            rank = _rank(q, self.count)
+            position = bisect_left(passed, rank)
+            if not self.count:
+                found.append(None)
+            elif rank <= 1:
+                found.append(self._min_ns)
+            elif position == len(passed):
+                found.append(self._max_ns)
+            else:
+                middle_ns = _middle_ns(indexes[position])
+                found.append(min(max(middle_ns, self._min_ns), self._max_ns))
+        return found
 
     def supported_quantile(self, q: float) -> int | None:
         """As `quantile`, but None also if fewer than 10 values lie beyond it.
@@ -158,9 +178,6 @@ class Histogram:
         """
         is_supported = self.count - _rank(q, self.count) >= _SUPPORT
         return self.quantile(q) if is_supported else None
-
-    def _within_extremes(self, value_ns: int) -> int:
-        return min(max(value_ns, self._min_ns), self._max_ns)
 
     def include(self, other: "Histogram") -> None:
         """Count the values of another histogram as well."""
@@ -171,11 +188,12 @@ class Histogram:
         self.count += other.count
         self.overflow += other.overflow
         self.sum_ns += other.sum_ns
-        if not self._buckets:
-            self._buckets.update(other._buckets)  # a copy, many times faster than a loop
+        buckets = self._buckets
+        if not buckets:
+            buckets.update(other._buckets)  # a copy, many times faster than a loop
             return
         for index, count in other._buckets.items():
-            self._buckets[index] += count
+            buckets[index] = buckets.get(index, 0) + count
 
     def to_dict(self) -> dict[str, Any]:
         """The histogram as values of msgpack and JSON.
@@ -227,19 +245,25 @@ class Histogram:
         return f"<Histogram count={self.count} min_ns={self.min_ns} max_ns={self.max_ns}>"
 
 
-def merge(left: Histogram, right: Histogram) -> Histogram:
-    """Counts of both, as if each value had been recorded in one. Associative, commutative."""
-    both = Histogram()
-    both.include(left)
-    both.include(right)
-    return both
+def merged(parts: Iterable[Histogram]) -> Histogram:
+    """Counts of all, as if each value had been recorded in one. Associative, commutative."""
+    whole = Histogram()
+    for one in parts:
+        whole.include(one)
+    return whole
 
 
 def _rank(q: float, count: int) -> int:
-    # Of the decimal as written: 0.07 * 100 in floats is a little more than 7.
-    return math.ceil(Fraction(str(q)) * count)
+    return math.ceil(_as_written(q) * count)
 
 
+@lru_cache
+def _as_written(q: float) -> Fraction:
+    # In floats 0.07 * 100 is a little more than 7.
+    return Fraction(str(q))
+
+
+@lru_cache(8192)  # all there are
 def _middle_ns(index: int) -> int:
     """The middle of a bucket: the one value that is near to all in it."""
     octave = index >> _BITS

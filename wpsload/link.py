@@ -78,7 +78,10 @@ class Link(Protocol):
         """Put one message into the next `flush`."""
 
     def publish(self, publication: Publication, due_ns: int, ack_id: int) -> int:
-        """Put the next message of `publication` likewise; the size of its payload in bytes."""
+        """Write the next message of `publication`; the size of its payload in bytes.
+
+        It leaves at the end of this turn or, if none is under way, with the next `flush`.
+        """
 
     def flush(self) -> None:
         """Send what was written. What `received` makes its owner write is sent without it."""

@@ -29,6 +29,7 @@ from locust.runners import Runner, locust_exception_handler
 
 import weakref
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NoReturn
 
 import gevent
@@ -130,9 +131,14 @@ def merge(
     batch.max_response_time = ms(latency.max_ns or 0)  # type: ignore[assignment]  # likewise
     times: dict[float, int] = batch.response_times  # type: ignore[assignment]  # likewise
     for value_ns, count in latency.values():
-        times[bucket_response_time(ms(value_ns))] += count
+        times[_bucketed_ms(value_ns)] += count
     entry.extend(batch)
     into.total.extend(batch)
+
+
+@lru_cache(16384)  # a histogram has few different values, and the next one has them as well
+def _bucketed_ms(value_ns: int) -> float:
+    return bucket_response_time(ms(value_ns))
 
 
 def _has_other_listeners(request: EventHook) -> bool:

@@ -21,7 +21,7 @@ import logging
 import sys
 import weakref
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -34,6 +34,7 @@ from wpsload.clock_exchange import MasterClocks, WorkerClocks
 from wpsload.distributed import Master, Worker, longest_drain_s
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.exit_code import INTERRUPTED, exit_code
+from wpsload.housekeeping import breathe, keep_what_lives, release
 from wpsload.judging import Judging
 from wpsload.ledger import Outcomes
 from wpsload.locust_stats import LocustStats
@@ -196,7 +197,12 @@ def _keep_rolling(run: LoadRun, statistics: LocustStats) -> None:
     while True:
         every_s = statistics.flush_every_s
         gevent.sleep(every_s - unix_s() % every_s)
-        run.roll()
+        _roll_gently(run)
+
+
+def _roll_gently(run: LoadRun) -> None:
+    for _ in run.rolling():
+        breathe()
 
 
 def _write_seconds(csv: PubsubCsv, run: LoadRun, environment: Environment) -> None:
@@ -210,6 +216,7 @@ def _write_seconds(csv: PubsubCsv, run: LoadRun, environment: Environment) -> No
                 recording.write_meanwhile(run.recorder, _process.doubts)
 
     while True:
+        _roll_gently(run)
         run.complete_fan_out()
         _writing(
             environment, lambda: csv.write_seconds(run.recorder, now_s=unix_s(), users=users())
@@ -257,6 +264,7 @@ def _start(environment: Environment, **_: Any) -> None:
 
 @events.spawning_complete.add_listener
 def _spawned(**_: Any) -> None:
+    keep_what_lives()
     if _process.recording is not None:
         _process.recording.spawned()
 
@@ -274,24 +282,21 @@ def _break_off(environment: Environment, **_: Any) -> None:
         recording.stop(run_of(environment).recorder, is_interrupted=True)
 
 
-def _sections(run: LoadRun) -> dict[str, dict[str, Any]]:
+def _sections(run: LoadRun) -> Iterator[tuple[str, dict[str, Any]]]:
     """What the record holds besides the samples: the books, and how the generator did."""
     totals = run.recorder.totals()
-    sections: dict[str, dict[str, Any]] = {}
     sends = totals.metrics.get(SEND_TO_GROUP)
     if run.settings.has_ledger and (sends or run.ledger.counts.received):
         outcomes = (
             Outcomes.of(sends.successes, sends.failures, sends.unanswered) if sends else Outcomes()
         )
-        sections["ledger"] = run.ledger.balance(outcomes).to_dict()
+        yield "ledger", run.ledger.balance(outcomes).to_dict()
     if _process.clocks is not None and (clocks := _process.clocks.to_dict()) is not None:
-        sections["clocks"] = clocks
+        yield "clocks", clocks
     if (judging := _process.judging) is not None and judging.is_on:
-        sections["generator"] = judging.measured()
-        sections["verdict"] = judging.verdict(totals).to_dict() | {
-            "is_enforced": run.settings.verdict == "fail"
-        }
-    return sections
+        yield "generator", judging.measured()
+        is_enforced = run.settings.verdict == "fail"
+        yield "verdict", judging.verdict(totals).to_dict() | {"is_enforced": is_enforced}
 
 
 def _described_target() -> str:
@@ -301,6 +306,7 @@ def _described_target() -> str:
 
 @events.test_stop.add_listener
 def _stop(environment: Environment, **_: Any) -> None:
+    release()
     run = run_of(environment)
     recorder = run.recorder  # which brings Locust's statistics up to date as well
     if (csv := _preparation.csv) is not None:

@@ -44,7 +44,7 @@ class Publisher(Protocol):
         """
 
     def flush(self) -> None:
-        """Send what was written."""
+        """Send what was written, unless that happens at the end of the turn."""
 
     def failed(self, error: Exception) -> None:
         """The scenario's data could not be sent, and the schedule has ended."""
@@ -154,25 +154,32 @@ class OpenLoop(Publishing):
         if self._entry is not None:
             self._entry.cancel()
             self._entry = None
+        if (again_ns := self._send()) is not None:
+            self._entry = self._engine.at(again_ns, self._send)
+
+    def _send(self) -> int | None:
+        """Send what is due; when to come back, None for never."""
         if self.is_stopped:
-            return
-        now_ns = self._engine.clock_ns()
+            return None
+        engine = self._engine
+        now_ns = engine.clock_ns()
         if self._is_held:
             self._is_held, self._free_ns = False, now_ns
         try:
             again_ns = self._send_due(now_ns)
-            if not self.is_stopped:
-                if again_ns != _NEVER_NS:
-                    self._entry = self._engine.at(again_ns, self.resume)
-                elif not self._held:
-                    self.is_stopped = True  # the plan is over
         except Exception as error:
+            again_ns = _NEVER_NS
             self._meter.dropped += 1
             self._fail(error)
-        self._publisher.flush()
-        turn = self._engine.turn
-        if not turn.is_under_way and turn.due_ns:
+        turn = engine.turn
+        if not turn.is_under_way:
+            self._publisher.flush()
             turn.written()
+        if again_ns != _NEVER_NS:
+            return again_ns
+        if not self._held:
+            self.is_stopped = True  # the plan is over
+        return None
 
     def _send_due(self, now_ns: int) -> int:
         """Send what is due by `now_ns`; when to come back."""

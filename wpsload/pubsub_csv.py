@@ -19,7 +19,7 @@ needs a value for each; with few samples the higher percentiles are simply the s
 import csv
 import io
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from io import FileIO
@@ -73,7 +73,7 @@ def second_row(second: Second, users: int | None) -> list[str]:
     """The fields of one second; `users` is None if unknown."""
     latencies_ns: list[int | None] = []
     for latency in _latencies(second):
-        latencies_ns += [latency.quantile(q) for q in QUANTILES.values()]
+        latencies_ns += latency.quantiles(QUANTILES.values())
         latencies_ns.append(latency.max_ns)
     return [
         _time_utc(second.second),
@@ -192,9 +192,9 @@ class PubsubCsv:
         """The seconds of the run, those that are written and those that are not yet."""
         return self._timeline.series(self._rest(recorder, now_s))
 
-    def series_json(self, recorder: Recorder, *, now_s: float) -> Any:
-        """The same for `record.to_json`, while the run goes on."""
-        return self._timeline.series_json(self._rest(recorder, now_s))
+    def series_json(self, recorder: Recorder, *, now_s: float, breathe: Callable[[], None]) -> Any:
+        """The same for `record.to_json`, while the run goes on; `breathe` is called in between."""
+        return self._timeline.series_json(self._rest(recorder, now_s), breathe=breathe)
 
     def _rest(self, recorder: Recorder, now_s: float) -> list[tuple[Second, int | None]]:
         users = dict(self._samples)

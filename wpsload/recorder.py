@@ -13,7 +13,7 @@ written to a file: totals stay, memory does not grow with the length of the run.
 number of different failure texts, which is why those never hold an id.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -400,20 +400,27 @@ class Recorder:
         """
         self._stretches.mark(phase, second)
 
-    def parts(self, *, cut: str = "", into: int = 1) -> list[Part]:
+    def parts(
+        self, *, cut: str = "", into: int = 1, breathe: Callable[[], None] = lambda: None
+    ) -> list[Part]:
         """What was measured until now by phase, that of the name `cut` in at most `into` parts.
 
         The parts are of whole seconds and about equally long; together they are the run. A phase
-        that has no second is left out.
+        that has no second is left out. `breathe` is called now and then; more may be recorded
+        meanwhile, but no second forgotten.
         """
         self._settle_late()
+        if into == 1:
+            cut = ""  # spares a copy of all its slices
         stretches = self._stretches.copy(cut=cut)
         last = self._next - 1 if self._next is not None else None
         first = self._start
         for row in self._rows(None):
+            breathe()
             stretches.add(row.second, row.tally)
             first = row.second if first is None else first
             last = row.second
+        breathe()
         if first is None or last is None:
             return []
         return [

@@ -9,7 +9,7 @@ from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from gevent.lock import RLock
 from wpsload import surroundings
 from wpsload.clock import unix_s
 from wpsload.errors import WpsloadError
+from wpsload.housekeeping import breathe
 from wpsload.options import OPTIONS, Settings
 from wpsload.phases import Mark, Phases
 from wpsload.pubsub_csv import PubsubCsv
@@ -62,7 +63,7 @@ class Recording:
         *,
         new_file: Callable[[], RecordFile | None],
         target: Callable[[], str],
-        sections: Callable[[LoadRun], Mapping[str, Mapping[str, Any]]],
+        sections: Callable[[LoadRun], Iterable[tuple[str, Mapping[str, Any]]]],
     ) -> None:
         self._environment = environment
         self._run = run
@@ -162,7 +163,7 @@ class Recording:
             if record is None:
                 return
             self._written_s = record.written_s
-            series = self._csv.series_json(recorder, now_s=record.written_s)
+            series = self._csv.series_json(recorder, now_s=record.written_s, breathe=breathe)
             data = to_json(record, series=series)
 
             def write() -> WpsloadError | None:
@@ -204,13 +205,19 @@ class Recording:
             machine=self._machine,
             command=redacted_command(sys.argv),
             phases=self._phases.phases(now_s),
-            spans=spans_of(recorder, into=_PARTS if is_over else 1),
+            spans=(
+                spans_of(recorder, into=_PARTS)
+                if is_over
+                else spans_of(recorder, into=1, breathe=breathe)
+            ),
             series=self._csv.series(recorder, now_s=now_s) if is_over else Series(),
             events=list(self._events),
             doubts=[redacted(one) for one in doubts],
         )
-        for name, section in self._sections(self._run).items():
+        for name, section in self._sections(self._run):
             record = with_section(record, name, section)
+            if not is_over:
+                breathe()
         if is_over:
             record = replace(record, thresholds=judge(settings.thresholds, record))
         return record

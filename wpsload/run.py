@@ -9,6 +9,7 @@ wait. So each sample is in both, once.
 import heapq
 import itertools
 import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Protocol
@@ -32,6 +33,7 @@ from wpsload.target import Target
 
 __all__ = ["LoadRun", "NumberSource", "Numbers", "Statistics"]
 
+_SLICE = 1_000  # samples at once
 _STREAM_BITS = 43  # of 44: room to count streams up from a random number
 _METERED = (
     *("sent", "sent_bytes", "received_bytes"),
@@ -131,11 +133,12 @@ class LoadRun:
     def start(self, settings: Settings) -> None:
         """A test begins: forget what the last one in this process left."""
         self.settings = settings
-        self._started_ns = clock_ns()
-        self.meter.take()
-        self._samples.clear()
-        self._rolled_s = self._now_s()
-        self._recorder.reset()
+        with self._rolling:
+            self._started_ns = clock_ns()
+            self.meter.take()
+            self._samples.clear()
+            self._rolled_s = self._now_s()
+            self._recorder.reset()
         self.ledger.reset()
         self.fan_out.reset()
         self.familiar = Familiar(self.lead_ns, is_numbered=settings.has_ledger)
@@ -156,7 +159,11 @@ class LoadRun:
         return due_times_ns(left, now_ns, chance)
 
     def roll(self) -> None:
-        """Bring in what the meter was told since the last time.
+        """Bring in what the meter was told since the last time."""
+        deque(self.rolling(), maxlen=0)
+
+    def rolling(self) -> Iterator[None]:
+        """The same, a fraction of a millisecond at a time: the load has to go on in between.
 
         It counts in the second in which the middle of that time lies, so that rolling at the edges
         of seconds, give or take, finds the right one.
@@ -173,7 +180,10 @@ class LoadRun:
             latencies = []
             for batch in taken.batches:
                 latency = Histogram()
-                latency.record_all(batch.latencies_ns)
+                for first in range(0, len(batch.latencies_ns), _SLICE):
+                    latency.record_all(batch.latencies_ns[first : first + _SLICE])
+                    if latency.count % _SLICE == 0:
+                        yield
                 self._recorder.add_latencies(batch.metric, latency, int(taken_s))
                 latencies.append(latency)
             samples, self._samples = self._samples, []
@@ -184,6 +194,8 @@ class LoadRun:
                 if batch.metric in OWN_METRICS:
                     continue
                 self._statistics.add_batch(batch, latency, ago_s=now_s - taken_s)
+                if latency.count >= _SLICE:
+                    yield
 
     @property
     def may_address_wait(self) -> bool:

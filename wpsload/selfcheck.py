@@ -22,7 +22,7 @@ __all__ = ["BEAT_NS", "SelfCheck"]
 BEAT_NS = 10 * NS_PER_MS
 """So often the event loop is asked whether it is on time."""
 
-_MOST_SLIPS = 2_000  # of a second: a p99 needs no more, and each takes 0.1 µs to count
+_MOST_SLIPS = 100  # of a beat: a p99 needs no more, and each takes 0.1 µs to count
 _MOST_BEATS = 6_000  # a minute's: after more than that the machine was asleep
 _MIN_CPU_NS = NS_PER_S // 2  # a share of less time is chance
 _COARSE_NS = NS_PER_MS  # gevent's own timer is up to this late by itself
@@ -44,7 +44,8 @@ class SelfCheck:
         self._entry: Entry | None = None
         self._next_ns = 0
         self._since_ns = 0
-        self._loop_lags_ns: list[int] = []
+        self._slip, self._lag, self._loop_lag = Histogram(), Histogram(), Histogram()
+        self._buffers_full = 0
         self._pauses_ns: list[int] = []
         self._paused_ns = 0
         self._before = _Counters()
@@ -68,6 +69,7 @@ class SelfCheck:
         self._entry = None
         with contextlib.suppress(ValueError):
             gc.callbacks.remove(self._collecting)
+        self._take()
         self._engine.end_self_check()
         self._finish_second(self._clock_ns(), is_last=True)
 
@@ -76,14 +78,21 @@ class SelfCheck:
         now_ns = self._clock_ns()
         allowed_ns = _COARSE_NS if self._engine.is_alarm_coarse else 0
         missed = min(_MOST_BEATS, (now_ns - self._next_ns) // BEAT_NS + 1)
-        self._loop_lags_ns += [
-            max(0, now_ns - self._next_ns - number * BEAT_NS - allowed_ns)
-            for number in range(missed)
-        ]
+        for number in range(missed):
+            late_ns = now_ns - self._next_ns - number * BEAT_NS - allowed_ns
+            self._loop_lag.record(max(0, late_ns))
         self._next_ns += ((now_ns - self._next_ns) // BEAT_NS + 1) * BEAT_NS
+        self._take()
         if now_ns - self._since_ns >= NS_PER_S:
             self._finish_second(now_ns)
         self._entry = self._engine.at(self._next_ns, self._beat)
+
+    def _take(self) -> None:
+        """Count what the engine noted since the last beat, a little at a time."""
+        slips_ns, lags_ns, buffers_full = self._engine.take_self_check()
+        _record_some(slips_ns, self._slip)
+        self._lag.record_all(lags_ns)
+        self._buffers_full += buffers_full
 
     def _collecting(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start":
@@ -97,20 +106,28 @@ class SelfCheck:
         counters = _Counters.now()
         before, self._before = self._before, counters
         pauses_ns, self._pauses_ns = self._pauses_ns, []
-        loop_lags_ns, self._loop_lags_ns = self._loop_lags_ns, []
+        gc_pause = Histogram()
+        gc_pause.record_all(pauses_ns)
         cpu = Histogram()
         if wall_ns >= _MIN_CPU_NS:
             cpu.record((counters.cpu_ns - before.cpu_ns) * NS_PER_S // wall_ns)
         self._seconds += 1
-        slips_ns, lags_ns, buffers_full = self._engine.take_self_check()
+        slip, lag, loop_lag, buffers_full = (
+            self._slip,
+            self._lag,
+            self._loop_lag,
+            self._buffers_full,
+        )
+        self._slip, self._lag, self._loop_lag = Histogram(), Histogram(), Histogram()
+        self._buffers_full = 0
         self._tell(
             SelfMeasurement(
                 wall_ns=wall_ns,
-                slip=_some(slips_ns),
-                lag=_histogram(lags_ns),
-                loop_lag=_histogram(loop_lags_ns),
+                slip=slip,
+                lag=lag,
+                loop_lag=loop_lag,
                 cpu=cpu,
-                gc_pause=_histogram(pauses_ns),
+                gc_pause=gc_pause,
                 core_wait_ns=_difference(before.core_wait_ns, counters.core_wait_ns),
                 stolen_ns=self._newly_stolen_ns(is_last=is_last),
                 major_faults=_difference(before.major_faults, counters.major_faults),
@@ -148,23 +165,12 @@ class _Counters:
         return counters
 
 
-def _histogram(values_ns: list[int]) -> Histogram:
-    histogram = Histogram()
-    histogram.record_all(values_ns)
-    return histogram
-
-
-def _some(values_ns: list[int]) -> Histogram:
+def _record_some(values_ns: list[int], histogram: Histogram) -> None:
     """Every nth if there are many, counted n times, and the greatest in any case."""
     each = len(values_ns) // _MOST_SLIPS + 1
-    if each == 1:
-        return _histogram(values_ns)
-    histogram = Histogram()
-    for value_ns in values_ns[::each]:
-        histogram.record(value_ns, each)
-    if (greatest_ns := max(values_ns)) != histogram.max_ns:
+    histogram.record_all(values_ns[::each], each)
+    if each > 1 and (greatest_ns := max(values_ns)) > (histogram.max_ns or 0):
         histogram.record(greatest_ns)
-    return histogram
 
 
 def _difference(before: int | None, after: int | None) -> int | None:

@@ -35,7 +35,7 @@ class _MetricColumns:
     def append(self, successes: int, failures: int, latency: Histogram) -> None:
         self.successes.append(successes)
         self.failures.append(failures)
-        figures = [latency.quantile(q) for q in QUANTILES.values()]
+        figures = latency.quantiles(QUANTILES.values())
         for column, figure in zip(self.columns.values(), (*figures, latency.max_ns), strict=True):
             column.append(_NONE if figure is None else figure)
 
@@ -88,10 +88,15 @@ class Timeline:
             ],
         )
 
-    def series_json(self, then: Iterable[tuple[Second, int | None]] = ()) -> Any:
+    def series_json(
+        self,
+        then: Iterable[tuple[Second, int | None]] = (),
+        *,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> Any:
         """As `series`, for `record.to_json`, at a cost that does not grow with the run.
 
-        What was written once is kept as text.
+        What was written once is kept as text. `breathe` is called after each of `then`.
         """
         tail = Timeline()
         tail._metrics = {metric: _MetricColumns(0) for metric in self._metrics}
@@ -100,6 +105,7 @@ class Timeline:
                 self._metrics[metric] = _MetricColumns(len(self._second))
                 tail._metrics[metric] = _MetricColumns(len(tail._second))
             tail.append(second, users)
+            breathe()
 
         def text(key: str, column: "array[int]", rest: "array[int]") -> msgspec.Raw:
             return self._text(key, column, rest, is_optional=key.endswith("?"))
@@ -157,15 +163,19 @@ def _optional(column: "array[int]") -> list[int | None]:
     return [None if value == _NONE else value for value in column]
 
 
-def spans_of(recorder: Recorder, *, into: int) -> list[Span]:
-    """What `recorder` has by phase, the window in `into` parts, as a record holds it."""
-    return [
-        Span(
-            phase=cast(PhaseName, part.phase),
-            second=part.second,
-            seconds=part.seconds,
-            counts=dict(part.counts),
-            metrics=[
+def spans_of(
+    recorder: Recorder, *, into: int, breathe: Callable[[], None] = lambda: None
+) -> list[Span]:
+    """What `recorder` has by phase, the window in `into` parts, as a record holds it.
+
+    `breathe` is called now and then, see `Recorder.parts`.
+    """
+    spans = []
+    for part in recorder.parts(cut="window", into=into, breathe=breathe):
+        metrics = []
+        for one in part.measured:
+            breathe()
+            metrics.append(
                 MetricSpan(
                     type=one.metric.type,
                     name=one.metric.name,
@@ -175,8 +185,14 @@ def spans_of(recorder: Recorder, *, into: int) -> list[Span]:
                     unanswered=dict(one.unanswered),
                     failures=dict(one.failures),
                 )
-                for one in part.measured
-            ],
+            )
+        spans.append(
+            Span(
+                phase=cast(PhaseName, part.phase),
+                second=part.second,
+                seconds=part.seconds,
+                counts=dict(part.counts),
+                metrics=metrics,
+            )
         )
-        for part in recorder.parts(cut="window", into=into)
-    ]
+    return spans

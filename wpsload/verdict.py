@@ -6,13 +6,12 @@ to do about it. `Judge` does so for several processes, while they run and at the
 """
 
 import textwrap
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Self
 
-from wpsload.histogram import Histogram, merge
+from wpsload.histogram import Histogram, merged
 from wpsload.units import NS_PER_MS, NS_PER_S, ms, seconds
 
 __all__ = [
@@ -104,19 +103,24 @@ class SelfMeasurement:
 
     def merge(self, other: Self) -> Self:
         """Both, as if one process had measured them. Associative, commutative."""
-        return type(self)(
-            wall_ns=self.wall_ns + other.wall_ns,
-            slip=merge(self.slip, other.slip),
-            lag=merge(self.lag, other.lag),
-            loop_lag=merge(self.loop_lag, other.loop_lag),
-            cpu=merge(self.cpu, other.cpu),
-            gc_pause=merge(self.gc_pause, other.gc_pause),
-            core_wait_ns=_sum(self.core_wait_ns, other.core_wait_ns),
-            stolen_ns=_sum(self.stolen_ns, other.stolen_ns),
-            major_faults=_sum(self.major_faults, other.major_faults),
-            fds=_fuller(self.fds, other.fds),
-            ports=_fuller(self.ports, other.ports),
-            buffers_full=self.buffers_full + other.buffers_full,
+        return self.of((self, other))
+
+    @classmethod
+    def of(cls, parts: Collection[Self]) -> Self:
+        """All of them, likewise."""
+        return cls(
+            wall_ns=sum(one.wall_ns for one in parts),
+            slip=merged(one.slip for one in parts),
+            lag=merged(one.lag for one in parts),
+            loop_lag=merged(one.loop_lag for one in parts),
+            cpu=merged(one.cpu for one in parts),
+            gc_pause=merged(one.gc_pause for one in parts),
+            core_wait_ns=_sum(one.core_wait_ns for one in parts),
+            stolen_ns=_sum(one.stolen_ns for one in parts),
+            major_faults=_sum(one.major_faults for one in parts),
+            fds=_fullest(one.fds for one in parts),
+            ports=_fullest(one.ports for one in parts),
+            buffers_full=sum(one.buffers_full for one in parts),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,16 +149,13 @@ class SelfMeasurement:
 _HISTOGRAMS = ("slip", "lag", "loop_lag", "cpu", "gc_pause")
 
 
-def _sum(one: int | None, other: int | None) -> int | None:
-    if one is None or other is None:
-        return one if other is None else other
-    return one + other
+def _sum(parts: Iterable[int | None]) -> int | None:
+    known = [one for one in parts if one is not None]
+    return sum(known) if known else None
 
 
-def _fuller(one: Fill | None, other: Fill | None) -> Fill | None:
-    if one is None or other is None:
-        return one if other is None else other
-    return max(one, other)
+def _fullest(parts: Iterable[Fill | None]) -> Fill | None:
+    return max((one for one in parts if one is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,27 +383,24 @@ def _wrapped(text: str) -> list[str]:
 class Course:
     """The verdict on one process while it runs: over the last seconds, and without wavering.
 
-    It becomes worse when two measurements in a row say so, and better when `_CALM` do.
+    Those are 5 to 10 s, in two halves so that little has to be merged each second. It becomes worse
+    when two measurements in a row say so, and better when `_CALM` do.
     """
 
-    _SPAN_NS = 10 * NS_PER_S
+    _HALF_NS = 5 * NS_PER_S
     _WORSE, _CALM = 2, 5
 
     def __init__(self) -> None:
         self.verdict = Verdict(Level.VALID, (), "")
-        self._last: deque[SelfMeasurement] = deque()
+        self._before = self._last = SelfMeasurement()
         self._in_a_row = 0
 
     def add(self, measured: SelfMeasurement) -> bool:
         """One more measurement; True if the level has changed."""
-        self._last.append(measured)
-        span_ns = sum(one.wall_ns for one in self._last)
-        while len(self._last) > 1 and span_ns - self._last[0].wall_ns >= self._SPAN_NS:
-            span_ns -= self._last.popleft().wall_ns
-        merged = SelfMeasurement()
-        for one in self._last:
-            merged = merged.merge(one)
-        verdict = judge(merged, is_live=True)
+        if self._last.wall_ns >= self._HALF_NS:
+            self._before, self._last = self._last, SelfMeasurement()
+        self._last = self._last.merge(measured)
+        verdict = judge(self._before.merge(self._last), is_live=True)
         if verdict.level == self.verdict.level:
             self._in_a_row = 0
             self.verdict = verdict  # its figures are newer
@@ -468,9 +466,8 @@ class Judge:
         """
         measured = self.measured()
         reasons = [*_dropped(dropped), *_waiting(waiting)]
-        whole = SelfMeasurement()
+        whole = SelfMeasurement.of(measured.values())
         for name, one in sorted(measured.items()):
-            whole = whole.merge(one)
             prefix = f"{name}: " if len(measured) > 1 else ""
             reasons += [
                 Reason(reason.level, prefix + reason.text, reason.hint)

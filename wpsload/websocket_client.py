@@ -313,9 +313,10 @@ class WebSocketClient:
         self._put(frames.TEXT if is_text else frames.BINARY, payload)
 
     def publish(self, publication: Publication, due_ns: int, ack_id: int) -> int:
-        """Put the next message of `publication` likewise; the size of its payload in bytes."""
+        """Write the next message of `publication`; the size of its payload in bytes."""
         payload = publication.payload(due_ns, ack_id)
         self._put(frames.TEXT, payload)
+        self.flush()
         return len(payload)
 
     def _put(self, opcode: int, payload: bytes) -> None:

@@ -180,7 +180,7 @@ class Wire:
         if reader.error is not None and not self._is_over:
             self.close(reader.error.close_code)
             self.abort("protocol error")
-        elif self._outgoing:
+        elif self._outgoing and not self._is_flush_due:
             self.flush()
 
     @property
@@ -194,11 +194,14 @@ class Wire:
         self._put(opcode, payload)
 
     def publish(self, publication: Publication, due_ns: int, ack_id: int) -> int:
-        """Put the next message of `publication` likewise; the size of its payload in bytes."""
+        """Write the next message of `publication`; the size of its payload in bytes."""
         frame = publication.frame(due_ns, ack_id, next(self._mask_keys))
         self._outgoing.append(frame)
         size = len(frame)
         self._outgoing_bytes += size
+        if not self._is_flush_due and self._turn.is_under_way:
+            self._is_flush_due = True
+            self._turn.hold(self._write)
         if self._outgoing_bytes > _FLUSH_BYTES:
             self._write()
         return frames.payload_bytes(size)

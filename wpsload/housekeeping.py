@@ -1,0 +1,30 @@
+"""Work beside the load, done so that the load hardly waits for it.
+
+One event loop drives the load and everything else of the process. A message that is due while
+something else goes on for 10 ms is 10 ms late, however little is to do in the mean. So who has much
+to do does it in pieces and breathes in between, and the garbage collector is kept from what lives
+for the whole run, which it would look through again and again, for tens of milliseconds.
+"""
+
+import gc
+
+import gevent
+
+__all__ = ["breathe", "keep_what_lives", "release"]
+
+_BREATH_S = 0.001  # with 0, gevent would come back before it looks at any socket
+
+
+def breathe() -> None:
+    """Let the event loop handle what has come meanwhile."""
+    gevent.sleep(_BREATH_S)
+
+
+def keep_what_lives() -> None:
+    """From now on the garbage collector looks only at what is made later."""
+    gc.freeze()
+
+
+def release() -> None:
+    """It looks at everything again."""
+    gc.unfreeze()
