@@ -37,7 +37,7 @@ LAYERS = {
         *("poller", "alarm", "engine", "stream", "link", "wire", "websocket_client"),
         *("publishing", "connection", "selfcheck"),
         *("clock", "dialing", "target", "options", "pubsub_csv", "record_file", "surroundings"),
-        *("open_files", "preflight", "preparation", "terminal"),
+        *("housekeeping", "open_files", "preflight", "preparation", "terminal"),
         *("arguments", "embedded", "interrupt", "negotiate"),
         *(
             "standin.access",

@@ -284,6 +284,7 @@ def check_stall(measured: Measured) -> None:
     assert latency.max_ns >= 0.9 * NS_PER_S
 
 
+@pytest.mark.alone
 def test_a_stall_counts_from_due(start_stand_in: Callable[..., StandIn], tmp_path: Path) -> None:
     """Coordinated omission: the load does not wait for the service, and neither does the clock."""
     stand_in = start_stand_in(*STALL)
@@ -334,6 +335,7 @@ def test_the_check_of_the_stall_can_fail(
         check_stall(reported.of(SEND_TO_GROUP))
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped here")
 def test_latency_counts_from_due_and_not_from_sent(stand_in: StandIn, tmp_path: Path) -> None:
     """The generator itself freezes for a second: what was due then is sent late, and says so.

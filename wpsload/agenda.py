@@ -1,6 +1,12 @@
-"""What is to happen when: one heap for every pace, limit and back-off of the process. No clock."""
+"""What is to happen when: one agenda for every pace, limit and back-off of the process. No clock.
+
+Most of what happens is due again, and all of it in the same time, as the messages of a steady load
+are. Then whatever was due first is due first the next time as well, and a queue does what a heap
+would, at a fraction of the cost however many there are. The heap has the rest.
+"""
 
 import heapq
+from collections import deque
 from collections.abc import Callable
 
 __all__ = ["Act", "Agenda", "Entry"]
@@ -27,16 +33,20 @@ class Agenda:
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Entry]] = []  # tuples compare without a call
+        self._queue: deque[tuple[int, int, Entry]] = deque()  # in order
         self._number = 0
 
     def __len__(self) -> int:
         """How many entries wait, cancelled ones included until their time comes."""
-        return len(self._heap)
+        return len(self._heap) + len(self._queue)
 
     @property
     def next_due_ns(self) -> int | None:
         """When the next entry is due; None if there is none."""
-        return self._heap[0][0] if self._heap else None
+        heap, queue = self._heap, self._queue
+        if queue and (not heap or queue[0] < heap[0]):
+            return queue[0][0]
+        return heap[0][0] if heap else None
 
     def add(self, due_ns: int, act: Act) -> Entry:
         """`act` is to be called at `due_ns`."""
@@ -51,10 +61,17 @@ class Agenda:
         What they add or want again waits for the next time. If one raises, `failed` is called from
         within the handler.
         """
-        heap = self._heap
+        heap, queue = self._heap, self._queue
         due: list[Entry] = []
-        while heap and heap[0][0] <= now_ns:
-            due.append(heapq.heappop(heap)[2])
+        while True:
+            if queue and (not heap or queue[0] < heap[0]):
+                if queue[0][0] > now_ns:
+                    break
+                due.append(queue.popleft()[2])
+            elif heap and heap[0][0] <= now_ns:
+                due.append(heapq.heappop(heap)[2])
+            else:
+                break
         for entry in due:
             if (act := entry.act) is None:
                 continue
@@ -67,4 +84,8 @@ class Agenda:
                 entry.act = None
             else:
                 self._number += 1
-                heapq.heappush(heap, (again_ns, self._number, entry))
+                again = again_ns, self._number, entry
+                if not queue or again_ns >= queue[-1][0]:
+                    queue.append(again)
+                else:
+                    heapq.heappush(heap, again)

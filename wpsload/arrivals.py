@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from itertools import count
+from itertools import chain, count
 from random import Random
 
 from wpsload.errors import ConfigError
@@ -261,24 +261,26 @@ def due_times_ns(segments: tuple[Segment, ...], start_ns: int, random: Random) -
     """When each message is due, in order, if the first segment begins at `start_ns`."""
     # One that is not needed is not held on to: it has 2.5 kB.
     later = random if any(one.is_poisson for one in segments) else None
-    return _due_times_ns(segments, start_ns, int(random.random() * _ONE), later)
+    first = int(random.random() * _ONE)
+    # Most segments need no code of Python's for each of their arrivals.
+    return chain.from_iterable(_by_segment_ns(segments, start_ns, first, later))
 
 
-def _due_times_ns(
+def _by_segment_ns(
     segments: tuple[Segment, ...], start_ns: int, first: int, random: Random | None
-) -> Iterator[int]:
-    """As above; `first` is the area before the first arrival."""
+) -> Iterator[Iterator[int]]:
+    """As above, for each segment; `first` is the area before the first arrival."""
     left = Fraction(first)  # before the next arrival, as seen from the start of the segment
     for segment in segments:
         area = segment.area
         if segment.is_poisson and random is not None:
-            yield from _poisson_ns(segment, start_ns, random)
+            yield _poisson_ns(segment, start_ns, random)
             left = Fraction(int(random.random() * _ONE))
         elif area is None:
-            yield from _regular_ns(segment, start_ns, left, None)
+            yield _regular_ns(segment, start_ns, left, None)
         else:
             arrivals = max(0, math.ceil((area - left) / _ONE))
-            yield from _regular_ns(segment, start_ns, left, arrivals)
+            yield _regular_ns(segment, start_ns, left, arrivals)
             left += arrivals * _ONE - area
         start_ns += segment.duration_ns or 0
 

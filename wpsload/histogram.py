@@ -9,6 +9,8 @@ Only buckets that hold something are stored: a histogram per metric and second i
 """
 
 import math
+import struct
+import sys
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,10 +28,15 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
 _BITS = 7
 _BUCKETS_PER_OCTAVE = 1 << _BITS
-_EXACT_BITS = _BITS + 1  # values of so many bits are their own bucket
 
-RELATIVE_ERROR = 1 / (2 * _BUCKETS_PER_OCTAVE)
-"""How far a quantile is from the true one at most, as a share of it."""
+# The upper half of a number of 32 bits with floating point is its exponent and the first 7 bits
+# behind it: the octave and the bucket in it. So the processor and C do what would take Python most
+# of the time, for many values at once. Source: IEEE 754, binary32.
+_UPPER_HALVES = slice(1, None, 2) if sys.byteorder == "little" else slice(0, None, 2)
+
+RELATIVE_ERROR = 1 / (2 * _BUCKETS_PER_OCTAVE) + 2**-24
+"""How far a quantile is from the true one at most, as a share of it: half a bucket, and what 32
+bits round."""
 
 LIMIT_NS = 3600 * NS_PER_S
 """One hour. Longer values are in the count, the sum and the greatest value, but in no bucket: a
@@ -72,23 +79,10 @@ class Histogram:
         Raises:
             ValueError: if the value is negative: two clocks were mixed.
         """
-        if value_ns < 0:
-            raise ValueError(f"a duration cannot be negative: {value_ns} ns")
-        if value_ns > self._max_ns:  # noqa: PLR1730  # a call of max takes twice as long
-            self._max_ns = value_ns
-        if value_ns < self._min_ns or not self.count:
-            self._min_ns = value_ns
-        self.count += count
-        self.sum_ns += value_ns * count
-        if value_ns > LIMIT_NS:
-            self.overflow += count
-            return
-        shift = value_ns.bit_length() - _EXACT_BITS
-        index = (shift << _BITS) + (value_ns >> shift) if shift > 0 else value_ns
-        self._buckets[index] = self._buckets.get(index, 0) + count
+        self.record_all((value_ns,), count)
 
     def record_all(self, values_ns: Sequence[int], count: int = 1) -> None:
-        """Count every value `count` times: as `record` for each, at a fraction of the time.
+        """Count every value `count` times; for many of them at a fraction of the time.
 
         Raises:
             ValueError: if a value is negative; then none is counted.
@@ -107,15 +101,9 @@ class Histogram:
             within = [value_ns for value_ns in values_ns if value_ns <= LIMIT_NS]
             self.overflow += (len(values_ns) - len(within)) * count
             values_ns = within
-        # The loop of `record`, written out: a call per value would take longer than all the rest.
-        indexes = [
-            (shift << _BITS) + (value_ns >> shift)
-            if (shift := value_ns.bit_length() - _EXACT_BITS) > 0
-            else value_ns
-            for value_ns in values_ns
-        ]
         buckets = self._buckets
-        for index, times in Counter(indexes).items():
+        for half, times in Counter(_upper_halves(values_ns)).items():
+            index = half - _BIAS if half >= _FIRST_OCTAVE else _EXACT[half]
             buckets[index] = buckets.get(index, 0) + times * count
 
     def values(self) -> Iterator[tuple[int, int]]:
@@ -243,6 +231,16 @@ class Histogram:
 
     def __repr__(self) -> str:
         return f"<Histogram count={self.count} min_ns={self.min_ns} max_ns={self.max_ns}>"
+
+
+def _upper_halves(values_ns: Sequence[int]) -> Sequence[int]:
+    packed = struct.pack(f"{len(values_ns)}f", *values_ns)
+    return memoryview(packed).cast("H")[_UPPER_HALVES]
+
+
+_EXACT = {_upper_halves((value,))[0]: value for value in range(_BUCKETS_PER_OCTAVE)}
+_FIRST_OCTAVE = _upper_halves((_BUCKETS_PER_OCTAVE,))[0]
+_BIAS = _FIRST_OCTAVE - _BUCKETS_PER_OCTAVE
 
 
 def merged(parts: Iterable[Histogram]) -> Histogram:

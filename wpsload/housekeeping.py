@@ -12,7 +12,9 @@ import gevent
 
 __all__ = ["breathe", "keep_what_lives", "release"]
 
-_BREATH_S = 0.001  # with 0, gevent would come back before it looks at any socket
+_BREATH_S = (
+    0.005  # long enough for the load to catch up; with 0, gevent would not even look at sockets
+)
 
 
 def breathe() -> None:

@@ -6,7 +6,8 @@ three significant digits, down to a microsecond:
 
 - the response times that percentiles are computed from, by `bucket_response_time`, which Locust
   documents as replaceable;
-- the percentiles in `<prefix>_stats.csv` and `_stats_history.csv`, and in their downloads;
+- the percentiles in `<prefix>_stats.csv` and `_stats_history.csv`, and in their downloads, between
+  the rows of which the load goes on;
 - least and greatest time on Locust's page and in its report, which were whole milliseconds;
 - both tables on the console.
 
@@ -24,6 +25,8 @@ import logging
 from typing import Any
 
 import gevent
+
+from wpsload.housekeeping import breathe
 
 __all__ = ["bucket_response_time", "complete_files", "install"]
 
@@ -69,6 +72,7 @@ def _percentile_fields(
     if use_current and stats_entry.use_response_times_cache:
         percentiles = stats_entry.get_current_response_time_percentile
     shares = tuple(self.percentiles_to_report)
+    breathe()  # there is a row for each name, and each takes as long as dozens of messages
     return [time_ms or 0 for time_ms in percentiles(shares) or (0,) * len(shares)]
 
 

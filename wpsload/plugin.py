@@ -219,7 +219,8 @@ def _write_seconds(csv: PubsubCsv, run: LoadRun, environment: Environment) -> No
         _roll_gently(run)
         run.complete_fan_out()
         _writing(
-            environment, lambda: csv.write_seconds(run.recorder, now_s=unix_s(), users=users())
+            environment,
+            lambda: csv.write_seconds(run.recorder, now_s=unix_s(), users=users(), breathe=breathe),
         )
         _writing(environment, write_record)
         gevent.sleep(1)

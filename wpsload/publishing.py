@@ -96,6 +96,7 @@ class OpenLoop(Publishing):
         "_is_held",
         "_meter",
         "_most_late_ns",
+        "_turn",
     )
 
     def __init__(
@@ -114,6 +115,7 @@ class OpenLoop(Publishing):
         self._held: deque[int] | None = None  # due times that are counted, and neither sent
         self._most_late_ns = most_late_ns
         self._meter = meter
+        self._turn = engine.turn
         self._entry: Entry | None = None
         self._is_held = True  # by the connection; what that makes late is not our own doing
         self._free_ns = 0  # since when it is not
@@ -161,8 +163,7 @@ class OpenLoop(Publishing):
         """Send what is due; when to come back, None for never."""
         if self.is_stopped:
             return None
-        engine = self._engine
-        now_ns = engine.clock_ns()
+        now_ns = self._engine.clock_ns()
         if self._is_held:
             self._is_held, self._free_ns = False, now_ns
         try:
@@ -171,7 +172,7 @@ class OpenLoop(Publishing):
             again_ns = _NEVER_NS
             self._meter.dropped += 1
             self._fail(error)
-        turn = engine.turn
+        turn = self._turn
         if not turn.is_under_way:
             self._publisher.flush()
             turn.written()
@@ -184,7 +185,7 @@ class OpenLoop(Publishing):
     def _send_due(self, now_ns: int) -> int:
         """Send what is due by `now_ns`; when to come back."""
         meter = self._meter
-        about_to_write = self._engine.turn.due_ns.append
+        about_to_write = self._turn.due_ns.append
         for _ in range(_MOST_AT_ONCE):
             if self._held:
                 due_ns = self._held.popleft()

@@ -173,17 +173,25 @@ class PubsubCsv:
         self._rows_since_save = 0
         self._timeline = Timeline()
 
-    def write_seconds(self, recorder: Recorder, *, now_s: float, users: int) -> None:
+    def write_seconds(
+        self,
+        recorder: Recorder,
+        *,
+        now_s: float,
+        users: int,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
         """Write the seconds that are old enough and release them; to be called once a second.
 
-        `users` are those of now, kept until the row of this second is written.
+        `users` are those of now, kept until the row of this second is written. `breathe` is called
+        in between.
 
         Raises:
             WpsloadError: if a file cannot be written, as on a full disk.
         """
         self._samples.append((int(now_s), users))
         newest = int(now_s - self._delay_s) - 1
-        self._write_rows(recorder, recorder.seconds(until=newest))
+        self._write_rows(recorder, recorder.seconds(until=newest), breathe)
         self._users_at(newest)  # so that nothing piles up while there is nothing to write
         if self._rows_since_save >= _SAVE_RUN_EVERY_S:
             self._save_run(recorder)
@@ -221,10 +229,16 @@ class PubsubCsv:
         with _naming(self._history_path):
             self._history.close()
 
-    def _write_rows(self, recorder: Recorder, seconds: Sequence[Second]) -> None:
+    def _write_rows(
+        self,
+        recorder: Recorder,
+        seconds: Sequence[Second],
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
         rows = []
         seen: list[int | None] = []
         for second in seconds:
+            breathe()
             users = self._users_at(second.second)
             rows.append(second_row(second, users))
             seen.append(users)
@@ -235,7 +249,9 @@ class PubsubCsv:
             self._append(rows)
             self._rows_since_save += len(rows)
             for second, users in zip(seconds, seen, strict=True):
+                breathe()
                 self._timeline.append(second, users)
+            breathe()
             recorder.forget_before(seconds[-1].second + 1)
 
     def _users_at(self, second: int) -> int | None:

@@ -33,7 +33,8 @@ from wpsload.target import Target
 
 __all__ = ["LoadRun", "NumberSource", "Numbers", "Statistics"]
 
-_SLICE = 1_000  # samples at once
+_SLICE = 500  # samples at once, unless there are so many
+_MOST_SLICES = 16  # of a metric: who rolls must be done before it is time to roll again
 _STREAM_BITS = 43  # of 44: room to count streams up from a random number
 _METERED = (
     *("sent", "sent_bytes", "received_bytes"),
@@ -57,8 +58,11 @@ class Statistics(Protocol):
     def add(self, samples: list[Sample]) -> None:
         """These operations are over; may wait for who listens."""
 
-    def add_batch(self, batch: Batch, latency: Histogram, *, ago_s: float) -> None:
-        """Many are, with these latencies, and were `ago_s` ago; may wait for who listens."""
+    def add_batch(self, batch: Batch, latency: Histogram, *, ago_s: float) -> Iterator[None]:
+        """Many are, with these latencies, and were `ago_s` ago; may wait for who listens.
+
+        Told in pieces, one whenever the iterator is asked for the next.
+        """
 
 
 class Numbers:
@@ -180,9 +184,10 @@ class LoadRun:
             latencies = []
             for batch in taken.batches:
                 latency = Histogram()
-                for first in range(0, len(batch.latencies_ns), _SLICE):
-                    latency.record_all(batch.latencies_ns[first : first + _SLICE])
-                    if latency.count % _SLICE == 0:
+                size = max(_SLICE, len(batch.latencies_ns) // _MOST_SLICES + 1)
+                for first in range(0, len(batch.latencies_ns), size):
+                    latency.record_all(batch.latencies_ns[first : first + size])
+                    if latency.count % size == 0:
                         yield
                 self._recorder.add_latencies(batch.metric, latency, int(taken_s))
                 latencies.append(latency)
@@ -193,9 +198,7 @@ class LoadRun:
                     self.ledger.counts.received += len(batch.latencies_ns)
                 if batch.metric in OWN_METRICS:
                     continue
-                self._statistics.add_batch(batch, latency, ago_s=now_s - taken_s)
-                if latency.count >= _SLICE:
-                    yield
+                yield from self._statistics.add_batch(batch, latency, ago_s=now_s - taken_s)
 
     @property
     def may_address_wait(self) -> bool:

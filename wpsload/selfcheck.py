@@ -22,7 +22,9 @@ __all__ = ["BEAT_NS", "SelfCheck"]
 BEAT_NS = 10 * NS_PER_MS
 """So often the event loop is asked whether it is on time."""
 
-_MOST_SLIPS = 100  # of a beat: a p99 needs no more, and each takes 0.1 µs to count
+_TAKE_EVERY = 5  # beats
+_MOST_SLIPS = 100  # of so many beats: a p99 needs no more
+_KEPT_BITS = 5  # of each: 3 % do for a verdict, and so its histograms are small and soon merged
 _MOST_BEATS = 6_000  # a minute's: after more than that the machine was asleep
 _MIN_CPU_NS = NS_PER_S // 2  # a share of less time is chance
 _COARSE_NS = NS_PER_MS  # gevent's own timer is up to this late by itself
@@ -45,7 +47,7 @@ class SelfCheck:
         self._next_ns = 0
         self._since_ns = 0
         self._slip, self._lag, self._loop_lag = Histogram(), Histogram(), Histogram()
-        self._buffers_full = 0
+        self._buffers_full = self._beats = 0
         self._pauses_ns: list[int] = []
         self._paused_ns = 0
         self._before = _Counters()
@@ -80,18 +82,20 @@ class SelfCheck:
         missed = min(_MOST_BEATS, (now_ns - self._next_ns) // BEAT_NS + 1)
         for number in range(missed):
             late_ns = now_ns - self._next_ns - number * BEAT_NS - allowed_ns
-            self._loop_lag.record(max(0, late_ns))
+            self._loop_lag.record(_rounded(max(0, late_ns)))
         self._next_ns += ((now_ns - self._next_ns) // BEAT_NS + 1) * BEAT_NS
-        self._take()
+        self._beats += 1
+        if self._beats % _TAKE_EVERY == 0:
+            self._take()
         if now_ns - self._since_ns >= NS_PER_S:
             self._finish_second(now_ns)
         self._entry = self._engine.at(self._next_ns, self._beat)
 
     def _take(self) -> None:
-        """Count what the engine noted since the last beat, a little at a time."""
+        """Count what the engine noted since the last time: a little, and often."""
         slips_ns, lags_ns, buffers_full = self._engine.take_self_check()
         _record_some(slips_ns, self._slip)
-        self._lag.record_all(lags_ns)
+        self._lag.record_all([_rounded(lag_ns) for lag_ns in lags_ns])
         self._buffers_full += buffers_full
 
     def _collecting(self, phase: str, info: dict[str, int]) -> None:
@@ -168,9 +172,15 @@ class _Counters:
 def _record_some(values_ns: list[int], histogram: Histogram) -> None:
     """Every nth if there are many, counted n times, and the greatest in any case."""
     each = len(values_ns) // _MOST_SLIPS + 1
-    histogram.record_all(values_ns[::each], each)
+    histogram.record_all([_rounded(value_ns) for value_ns in values_ns[::each]], each)
     if each > 1 and (greatest_ns := max(values_ns)) > (histogram.max_ns or 0):
         histogram.record(greatest_ns)
+
+
+def _rounded(value_ns: int) -> int:
+    if (shift := value_ns.bit_length() - _KEPT_BITS) <= 0:
+        return value_ns
+    return (value_ns + (1 << shift - 1)) >> shift << shift
 
 
 def _difference(before: int | None, after: int | None) -> int | None:

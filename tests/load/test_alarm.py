@@ -117,6 +117,32 @@ def test_it_may_be_set_while_it_rings(make: Callable[[Callable[[], None]], Alarm
     assert bell.rung.wait(DEADLINE_S)
 
 
+def test_what_is_due_within_the_turn_rings_until_it_has_come(
+    make: Callable[[Callable[[], None]], Alarm],
+) -> None:
+    """Set from within, it may be early, but not the last time, and it ends when it is not set."""
+    bell = Bell()
+    due_ns = 0
+
+    def again() -> None:
+        nonlocal due_ns
+        bell.rung_ns.append(clock_ns())
+        if not due_ns:
+            due_ns = set_in(alarm, 15_000)
+        elif clock_ns() < due_ns:
+            alarm.set(due_ns, clock_ns())
+        else:
+            bell.rung.set()
+
+    alarm = make(again)
+    set_in(alarm, NS_PER_MS)
+    assert bell.rung.wait(DEADLINE_S)
+    rung = len(bell.rung_ns)
+    assert bell.rung_ns[-1] >= due_ns
+    gevent.Greenlet.spawn_later(0.02, int).join()
+    assert len(bell.rung_ns) == rung
+
+
 def test_a_ring_that_was_replaced_in_the_same_turn_is_not_heard(
     make: Callable[[Callable[[], None]], Alarm],
 ) -> None:

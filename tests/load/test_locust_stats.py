@@ -41,7 +41,7 @@ def merged(*batches_ns: list[int], into: RequestStats | None = None) -> RequestS
     """Statistics that these batches were merged into, 200 bytes a sample."""
     into = into or RequestStats()
     for latencies_ns in batches_ns:
-        merge(into, SEND_TO_GROUP, histogram_of(latencies_ns), [200] * len(latencies_ns))
+        list(merge(into, SEND_TO_GROUP, histogram_of(latencies_ns), [200] * len(latencies_ns)))
     return into
 
 
@@ -52,7 +52,7 @@ def both(requests: RequestStats) -> tuple[StatsEntry, StatsEntry]:
 
 def tell(statistics: LocustStats, batch: Batch, *, ago_s: float = 0.0) -> None:
     """Add a batch the way a run does."""
-    statistics.add_batch(batch, histogram_of(batch.latencies_ns), ago_s=ago_s)
+    list(statistics.add_batch(batch, histogram_of(batch.latencies_ns), ago_s=ago_s))
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_time_of_the_batch_counts() -> None:
     """A batch belongs to the second in which it was measured, not to that of its merge."""
     requests = RequestStats()
     before = requests.total.start_time
-    merge(requests, SEND_TO_GROUP, histogram_of([5, 6]), [0, 0], ago_s=100.0)
+    list(merge(requests, SEND_TO_GROUP, histogram_of([5, 6]), [0, 0], ago_s=100.0))
     entry, total = both(requests)
     (second,) = entry.num_reqs_per_sec
     assert before - 101 <= second <= entry.start_time - 100

@@ -75,7 +75,8 @@ def test_what_is_written_late_has_slipped() -> None:
     turn.end()
     slip = bench.measured().slip
     assert slip.count == 1
-    assert BLOCKED_NS <= (slip.max_ns or 0) <= clock_ns() - due_ns
+    slack = 1 + 1 / 32  # it keeps five bits
+    assert BLOCKED_NS / slack <= (slip.max_ns or 0) <= (clock_ns() - due_ns) * slack
 
 
 def test_nothing_is_noted_while_nobody_looks() -> None:
