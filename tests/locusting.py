@@ -79,11 +79,11 @@ def free_port() -> int:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without a target of its own, and with `extra`."""
+    """This process's environment without a target or a virtual environment, and with `extra`."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in VARIABLES and not name.startswith(("WPS_", "LOCUST_"))
+        if name not in (*VARIABLES, "VIRTUAL_ENV") and not name.startswith(("WPS_", "LOCUST_"))
     }
     # Tests that are not about the verdict must not fail because others use the same cores.
     return kept | {"PYTHONUNBUFFERED": "1", "WPS_VERDICT": "warn"} | dict(extra or {})
