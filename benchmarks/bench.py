@@ -15,7 +15,7 @@ import click
 from benchmarks import programs, report
 from benchmarks.playing import SERVER_CORE, play
 from benchmarks.results import Played, Results
-from benchmarks.rows import CONTESTS, QUICK, ROWS, SHARE, Row, Side
+from benchmarks.rows import CONTESTS, QUICK, ROWS, Row, Side
 from wpsload.open_files import raise_limit
 
 __all__ = ["main"]
@@ -129,7 +129,7 @@ def _play_side(contest: str, side: Side, before: Mapping[str, Played], window_s:
         limit = before.get(side.share_of, Played())
         if not limit.per_s:
             return Played(problem=f"its pace is unknown: {side.share_of!r} was not measured")
-        interval_s = side.work.connections / (SHARE * limit.per_s)
+        interval_s = side.work.connections / (side.share * limit.per_s)
         side = dataclasses.replace(
             side, work=dataclasses.replace(side.work, interval_s=round(interval_s, 6))
         )
