@@ -101,6 +101,7 @@ MEMBER, WEBSOCKET = "wpsload", "websocket-client"
 AT_200, AT_10000 = "itself at 200", "at 10,000"
 BARE, _BARE = "bare", ("--wps-no-ledger", "--wps-verdict", "off", "--wps-no-record")
 AT_LIMIT, AT_40, AT_60, AT_80 = "at its limit", "at 40 % of it", "at 60 % of it", "at 80 % of it"
+_PUSHED = ("--wps-run-id", "0")  # what the sink pushes is of that run
 
 CONTESTS: Mapping[str, Contest] = {
     "closed": Contest(
@@ -131,7 +132,7 @@ CONTESTS: Mapping[str, Contest] = {
         f"receive, 200 connections, 200 B, pushed in bursts of {_BURST} as fast as they are read",
         {
             PLAIN: Side(PlainUser("Receiver", "group"), _CLOSED),
-            MEMBER: Side(OurUser("Member", "group"), _CLOSED),
+            MEMBER: Side(OurUser("Member", "group", options=_PUSHED), _CLOSED),
         },
         counted="delivered",
         burst=_BURST,
@@ -193,7 +194,7 @@ CONTESTS: Mapping[str, Contest] = {
     "measuring-received": Contest(
         f"receive in bursts of {_BURST}, measuring everything and as little as can be",
         {
-            MEMBER: Side(OurUser("Member", "group"), _CLOSED),
+            MEMBER: Side(OurUser("Member", "group", options=_PUSHED), _CLOSED),
             BARE: Side(OurUser("Member", "group", options=_BARE), Work(is_numbered=False)),
         },
         counted="delivered",

@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import orjson
@@ -45,6 +46,27 @@ is_numbered = True
 def kind(request: pytest.FixtureRequest) -> None:
     """All tests of this module hold for stamps without and with a number."""
     globals()["is_numbered"] = request.param
+
+
+def test_another_run_is_never_familiar() -> None:
+    """Its envelope is not learned: each message goes to the parser, and is told apart there."""
+    ours = payload.first_stream(7, Random(1))  # no secret
+    theirs = payload.first_stream(8, Random(1))
+    familiar = Familiar({CLOCK: 0}, run=7)
+    for stream, is_known in ((ours, True), (theirs, False)):
+        assert familiar.is_ours(stream) is is_known
+        data = stamp(Stamp(CLOCK, 1, stream, 2), size_bytes=60)
+        frame = encode_response(GroupMessage("g", data, "text"))
+        assert bool(familiar.learn(frame, data)) is is_known
+    assert familiar.is_ours(None)
+
+
+@given(st.integers(0, payload.MOST_RUN), st.integers(0, 2**32))
+def test_streams_name_their_run(run: int, seed: int) -> None:
+    """All those of a process do, and they fit into the eleven digits of a stamp."""
+    stream = payload.first_stream(run, Random(seed)) + 2**29  # no secret
+    assert payload.run_of(stream) == run
+    assert stream < 16**11
 
 
 def new_familiar() -> Familiar:

@@ -18,7 +18,7 @@ class Fed(User):
 
     @task
     def feed(self):
-        meter = run_of(self.environment).meter
+        meter = run_of(self.environment).books.meter
         for metric, count in ((SEND_TO_GROUP, 3), (DELIVERY, 5)):
             series = meter.series(metric)
             for position in range(count):

@@ -262,6 +262,9 @@ def test_a_tenth_of_the_connections_is_cut(
     assert books["acknowledged"] == truth["acks"]["success"] - reported.of(JOIN_GROUP).successes
     assert books["missing"] == books["duplicated"] == 0
     assert books["expected"] == books["delivered"]
+    events = [(one.kind, one.text.split()[0]) for one in reported.record.events]
+    assert ("connections lost", str(USERS // 10)) in events
+    assert sum(int(count) for kind, count in events if kind == "reconnected") == USERS // 10
 
 
 STALL = ("--fault", "stall:after=6s,for=1s")  # of the first connection; the plan is under way then

@@ -4,8 +4,10 @@ Each worker asks the master for the time again and again, and tells what it foun
 answers carry what all others found, so that a worker can translate their time stamps into its own.
 """
 
+from locust.exception import RPCError
 from locust.runners import MasterRunner, WorkerRunner
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,12 +32,15 @@ class MasterClocks:
     def __init__(self, runner: MasterRunner) -> None:
         self._runner = runner
         self.offsets: dict[str, ClockOffset] = {CLOCK: _SAME}
+        self._worst_ns: dict[str, int] = {}  # uncertainty, by clock, since the run began
         runner.register_message(_ASK, self._answer)
 
     def _answer(self, msg: Any, **_: Any) -> None:
         now_ns = clock_ns()
         if (found := msg.data["found"]) is not None:
-            self.offsets[msg.data["clock"]] = ClockOffset(*found)
+            self.offsets[msg.data["clock"]] = offset = ClockOffset(*found)
+            worst_ns = self._worst_ns.get(msg.data["clock"], 0)
+            self._worst_ns[msg.data["clock"]] = max(worst_ns, offset.uncertainty_ns)
         answer = {
             "asked_ns": msg.data["asked_ns"],
             "now_ns": now_ns,
@@ -45,18 +50,28 @@ class MasterClocks:
         self._runner.send_message(_ANSWER, answer, msg.node_id)
 
     def to_dict(self) -> dict[str, Any] | None:
-        """What is known, as values of JSON; None if there is only one clock."""
+        """What is known, as values of JSON; None if there is only one clock.
+
+        An uncertainty is the greatest since the run began: deliveries of any moment have it.
+        """
         if len(self.offsets) == 1:
             return None
-        uncertainties_ns = sorted(one.uncertainty_ns for one in self.offsets.values())
+        worst_ns = {
+            name: max(one.uncertainty_ns, self._worst_ns.get(name, 0))
+            for name, one in self.offsets.items()
+        }
         return {
             "offsets": {
-                name: {"offset_ns": one.offset_ns, "uncertainty_ns": one.uncertainty_ns}
+                name: {"offset_ns": one.offset_ns, "uncertainty_ns": worst_ns[name]}
                 for name, one in self.offsets.items()
             },
             # Of a delivery between the two that are known worst.
-            "uncertainty_ns": sum(uncertainties_ns[-2:]),
+            "uncertainty_ns": sum(sorted(worst_ns.values())[-2:]),
         }
+
+    def begin(self) -> None:
+        """A run begins."""
+        self._worst_ns.clear()
 
 
 class WorkerClocks:
@@ -78,7 +93,8 @@ class WorkerClocks:
                 "found": None if self._own is None else _pair(self._own),
                 "asked_ns": clock_ns(),
             }
-            self._runner.send_message(_ASK, question)
+            with contextlib.suppress(RPCError):  # Locust sees to a master that is gone
+                self._runner.send_message(_ASK, question)
             asked += 1
             gevent.sleep(_QUICK_EVERY_S if asked <= _QUICK else _EVERY_S)
 

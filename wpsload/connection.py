@@ -58,6 +58,7 @@ __all__ = ["Connection", "Observer", "back_off_s"]
 _BACK_OFF_START_S = 0.5
 _BACK_OFF_LIMIT_S = 15.0
 _STOPPED = "stopped"
+_NOBODY = object()  # waits any longer for an answer that somebody waited for
 _new_ack = tuple.__new__  # the class's own takes twice as long
 _UNFINISHED_S = 1.0  # who is still connecting after this long when the run stops is a finding
 
@@ -72,7 +73,7 @@ class Observer(Protocol):
         """One measured operation is over."""
 
     def count(self, name: str, amount: int) -> None:
-        """`amount` more of `name`: `opened` or `closed`."""
+        """`amount` more of `name`: `opened`, `reopened`, `closed`, `joins` or `foreign`."""
 
     def message(self, message: Message) -> None:
         """A message for the scenario; must not wait for anything."""
@@ -138,6 +139,7 @@ class Connection:
         "_started_ns",
         "_streams",
         "_waking",
+        "_was_open",
     )
 
     def __init__(
@@ -176,6 +178,7 @@ class Connection:
         self._receiving: Any = None  # the greenlet that receives, in which nothing may wait
         self._is_started = self._is_stopping = False
         self._has_opened = False  # the present link, or the last one
+        self._was_open = False  # ever
         self._is_open = False
         self._error: BaseException | None = None
         self._attempt = 0
@@ -390,14 +393,15 @@ class Connection:
         try:
             ack: Ack = self._hub.switch()
         except BaseException:  # the user was stopped, or ran out of a time of its own
-            self._session.assign(key, None)
+            self._session.assign(key, _NOBODY)
             self._waking.pop(key, None)
             raise
         return ack
 
     def _wake_soon(self, asker: Any, key: int, ack: Ack) -> None:
-        self._waking[key] = asker
-        self._engine.soon(self._wake, key, ack)
+        if asker is not _NOBODY:
+            self._waking[key] = asker
+            self._engine.soon(self._wake, key, ack)
 
     def _wake(self, key: int, ack: Ack) -> None:
         if (asker := self._waking.pop(key, None)) is not None:
@@ -540,7 +544,7 @@ class Connection:
     def _go_on(self, asker: Any, key: int) -> None:
         """Switch to the greenlet that waits for the answer."""
         ack = _new_ack(Ack, (key, True, None, ""))
-        if getcurrent() is self._hub:
+        if getcurrent() is self._hub and asker is not _NOBODY:
             asker.switch(ack)
         else:  # another greenlet that switched to it would never be switched back to
             self._wake_soon(asker, key, ack)
@@ -556,18 +560,24 @@ class Connection:
             match event:
                 case Answered():
                     self._answered(event)
-                case Arrived(message, sample, stamp):
-                    if stamp is not None and stamp.stream is not None:
-                        self._ledger.received(self._receipts, stamp.stream, stamp.number)
-                        if not stamp.number & FOLLOWED_MASK and sample and sample.latency_ns:
-                            follow = (stamp.stream, stamp.number, sample.latency_ns)
-                            self._meter.followed.append(follow)
-                    if sample is not None:
-                        self._observer.record(sample)
-                    self._observer.message(message)
+                case Arrived():
+                    self._arrived(event)
                 case Ready():
                     if self._dialed is not None:
                         self._opened(self._dialed, now_ns)
+
+    def _arrived(self, arrived: Arrived) -> None:
+        message, sample, stamp = arrived.message, arrived.sample, arrived.stamp
+        if arrived.is_foreign:
+            self._observer.count("foreign", 1)
+        if stamp is not None and stamp.stream is not None:
+            self._ledger.received(self._receipts, stamp.stream, stamp.number)
+            latency_ns = None if sample is None else sample.latency_ns
+            if not stamp.number & FOLLOWED_MASK and latency_ns is not None:
+                self._meter.followed.append((stamp.stream, stamp.number, latency_ns))
+        if sample is not None:
+            self._observer.record(sample)
+        self._observer.message(message)
 
     def _opened(self, dialed: Dialed, now_ns: int) -> None:
         phases_ns = {**dialed.phases_ns, "connected": now_ns - dialed.upgraded_ns}
@@ -575,13 +585,16 @@ class Connection:
         for phase, duration_ns in phases_ns.items():
             self._time(CONNECT_PHASES[phase], duration_ns)
         self._observer.count("opened", 1)
+        if self._was_open:
+            self._observer.count("reopened", 1)
         self._dialed = None
-        self._has_opened = self._is_open = True
+        self._has_opened = self._is_open = self._was_open = True
         if self._connect_limit is not None:
             self._connect_limit.cancel()
         link = self._link
         if link is not None and isinstance(self._session, PubSubSession):
             for group in sorted(self._session.groups):
+                self._observer.count("joins", 1)
                 _, frame = self._session.join(group, sent_ns=self._clock_ns())
                 self._write(link, frame, is_text=True)
             link.flush_soon()

@@ -84,7 +84,7 @@ class Worker:
 
     def _report(self, data: dict[str, Any], **_: Any) -> None:
         data[_REPORT] = self._run.recorder.drain()
-        data[_LEDGER] = self._run.ledger.drain()
+        data[_LEDGER] = self._run.books.ledger.drain()
         data[_FAN_OUT] = self._run.fan_out.drain()
         data[_TARGET] = self._target
         data[_TIME] = unix_s()
@@ -166,7 +166,7 @@ class Master:
         if (delta := data.pop(_REPORT, None)) is not None:
             self._open[client_id] += self._run.recorder.merge(delta)
         if (ledger := data.pop(_LEDGER, None)) is not None:
-            self._run.ledger.merge(ledger)
+            self._run.books.ledger.merge(ledger)
         self._run.fan_out.merge(data.pop(_FAN_OUT, ()))
         if (time_s := data.pop(_TIME, None)) is not None:
             apart_s = abs(unix_s() - time_s)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from wpsload.payload import MIN_NUMBERED_BYTES, Stamp, stamp
+from wpsload.payload import MIN_NUMBERED_BYTES, Stamp, run_of, stamp
 
 __all__ = ["Familiar"]
 
@@ -30,10 +30,14 @@ class Familiar:
         lead_ns: how far our clock is ahead, by the name of each clock whose stamps mean something
             here; 0 for our own. See `wpsload.payload`.
         is_numbered: True to know stamps with a number, False to know those without.
+        run: whose stamps with a number mean something here; None for any run.
     """
 
-    def __init__(self, lead_ns: Mapping[str, int], *, is_numbered: bool = True) -> None:
+    def __init__(
+        self, lead_ns: Mapping[str, int], *, is_numbered: bool = True, run: int | None = None
+    ) -> None:
         self.lead_ns = lead_ns
+        self._run = run
         self._is_numbered = is_numbered
         first = Stamp("", 0, 0 if is_numbered else None)
         text = str(stamp(first, size_bytes=MIN_NUMBERED_BYTES))
@@ -49,6 +53,10 @@ class Familiar:
         self._envelopes: dict[bytes, tuple[set[bytes], str, int | None]] = {}
         self._count = 0
         self._filler = b""
+
+    def is_ours(self, stream: int | None) -> bool:
+        """False if a stamp of that stream is of another run, which goes by the same groups."""
+        return stream is None or self._run is None or run_of(stream) == self._run
 
     def stamp(self, payload: bytes, stamp_at: int) -> tuple[int | None, int, int] | None:
         """Stream, send time in ns and number of a familiar message; None if it is another.
@@ -85,6 +93,9 @@ class Familiar:
         found = self._data.fullmatch(data) if isinstance(data, str) else None
         if found is None or found[1] not in self.lead_ns or payload.count(self._mark) != 1:
             return 0
+        stream = int(found[2], 16) if self._is_numbered else None
+        if not self.is_ours(stream):
+            return 0
         stamp_at = payload.index(self._mark) + found.end(2) + self._is_numbered
         digits_end = stamp_at + self._digits
         filler = found[3].encode()
@@ -100,7 +111,6 @@ class Familiar:
                 self._envelopes.clear()
                 self._count = 0
             self._count += 1
-            stream = int(found[2], 16) if self._is_numbered else None
             self._envelopes.setdefault(front, (set(), found[1], stream))[0].add(back)
         self._filler = filler
         return stamp_at

@@ -17,6 +17,7 @@ from typing import Any
 import gevent
 from flask import Response, jsonify, request
 
+from wpsload import locust_precision
 from wpsload.recorder import Totals
 from wpsload.run import LoadRun
 from wpsload.selfcheck import SelfCheck
@@ -77,6 +78,7 @@ class Judging:
 
     def _start(self, **_: Any) -> None:
         self._judge.reset()
+        locust_precision.mark(is_marked=False)
         self._pending.clear()
         self._is_steady = False
         if self._settling is not None:
@@ -113,6 +115,8 @@ class Judging:
     def _add(self, name: str, measured: SelfMeasurement, *, is_steady: bool) -> None:
         changed = self._judge.add(name, measured, is_steady=is_steady)
         if changed is not None:
+            is_invalid = any(one.is_invalid for one in self.live().values())
+            locust_precision.mark(is_marked=is_invalid)
             why = "; ".join(f"{one.text}: {one.hint}" for one in changed.reasons) or changed.figures
             gevent.spawn(  # in the event loop nothing may wait, and whoever logs might
                 _log.log,

@@ -164,10 +164,6 @@ class Ledger:
 
     def __init__(self, new_number: Callable[[], int]) -> None:
         self._new_number = new_number
-        self.reset()
-
-    def reset(self) -> None:
-        """A new run begins. Connections of the last one may still end: they write into thin air."""
         self.counts = Deliveries()
         self._closed_sent = 0
         self._drained_sent = 0

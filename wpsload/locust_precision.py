@@ -9,7 +9,7 @@ three significant digits, down to a microsecond:
 - the percentiles in `<prefix>_stats.csv` and `_stats_history.csv`, and in their downloads, between
   the rows of which the load goes on;
 - least and greatest time on Locust's page and in its report, which were whole milliseconds;
-- both tables on the console.
+- both tables on the console; whose times are marked as not to be believed while `mark` says so.
 
 And `complete_files` writes `<prefix>_stats.csv`, `_failures.csv` and `_exceptions.csv` once more at
 the end.
@@ -27,8 +27,9 @@ from typing import Any
 import gevent
 
 from wpsload.housekeeping import breathe
+from wpsload.verdict import MARK
 
-__all__ = ["bucket_response_time", "complete_files", "install"]
+__all__ = ["bucket_response_time", "complete_files", "install", "mark"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,11 @@ _stats_to_dict = stats.StatsEntry.to_dict
 _stats_to_string = stats.StatsEntry.to_string
 _stats_percentile = stats.StatsEntry.percentile
 _stats_writer = stats.StatsCSVFileWriter.stats_writer
+
+
+class _Console:
+    mark = ""
+
 
 _writing: dict[stats.StatsCSVFileWriter, Any] = {}  # files, and the greenlet that writes them
 
@@ -159,5 +165,12 @@ def _write_files(self: stats.StatsCSVFileWriter) -> None:
         _log.error("cannot write %s_*.csv: %s", self.base_filepath, error.strerror)
 
 
+def mark(*, is_marked: bool) -> None:
+    """From now on, times on the console are marked, or no longer."""
+    _Console.mark = MARK if is_marked else ""
+
+
 def _shown(time_ms: float) -> str:
-    return f"{round(bucket_response_time(time_ms), 3):.10g}"  # the columns are narrow
+    return (
+        f"{_Console.mark}{round(bucket_response_time(time_ms), 3):.10g}"  # the columns are narrow
+    )

@@ -9,7 +9,7 @@ from wpsload.arrivals import Plan, every, parse_plan
 from wpsload.engine import ENGINE_NAMES, EngineName
 from wpsload.errors import ConfigError
 from wpsload.link import Limits
-from wpsload.payload import check_size
+from wpsload.payload import MOST_RUN, check_size
 from wpsload.subprotocol import MAX_MESSAGE_BYTES, DataType
 from wpsload.thresholds import Threshold, parse_all
 from wpsload.units import nanoseconds, parse_duration_s
@@ -59,6 +59,14 @@ def _lifetime(text: str) -> str:
 def _thresholds(text: str) -> str:
     parse_all(text)
     return text
+
+
+def _run_id(text: str) -> int:
+    if not text:
+        return 0
+    if not text.isdecimal() or int(text) > MOST_RUN:
+        raise ConfigError(f"{text!r} is not a whole number from 0 to {MOST_RUN}")
+    return int(text)
 
 
 def _payload_bytes(text: str) -> int:
@@ -162,6 +170,13 @@ OPTIONS: tuple[Option, ...] = (
         _positive_duration,
     ),
     Option("seed", "", "Any word: runs with the same one have messages due at the same times."),
+    Option(
+        "run-id",
+        "",
+        f"Number up to {MOST_RUN} that tells this run's messages from those of other runs on the "
+        "same hub; by chance unless given.",
+        _run_id,
+    ),
     Option("data-type", "text", "Data type of the messages.", choices=("text", "json", "binary")),
     Option("no-echo", False, "Keep a sender's messages from the sender itself."),
     Option("connect-timeout", "10s", "Longest wait while connecting.", _positive_duration),
@@ -171,7 +186,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "warm-up",
         "2s",
-        "Time from when all are connected until the figures begin to count.",
+        "Time from when all are connected and in their groups until the figures begin to count.",
         _duration,
     ),
     Option(
@@ -226,6 +241,7 @@ class Settings:
     interval_s: float
     plan: Plan | None
     seed: str
+    run_id: int
     data_type: DataType
     is_no_echo: bool
     has_ledger: bool
@@ -263,6 +279,7 @@ class Settings:
             interval_s=parse_duration_s(read["interval"]),
             plan=_chosen_plan(read["plan"], read["interval"]),
             seed=str(read["seed"]),
+            run_id=read["run-id"],
             data_type=read["data-type"],
             is_no_echo=bool(read["no-echo"]),
             has_ledger=not read["no-ledger"],

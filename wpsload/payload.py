@@ -3,14 +3,15 @@
 A stamped payload is `wps1:CLOCK:SENT:` and filler up to the size asked for. CLOCK names the clock
 that SENT (16 hex digits, nanoseconds) was read from: a receiver that does not know how far that is
 from its own counts the message but gives no latency. With a number it is
-`wps2:CLOCK:STREAM:SENTNUMBER:`, where STREAM (11 hex digits) names the sender, and NUMBER (8 more)
-counts its messages from 0 on. The two sizes are multiples of 3, for base64.
+`wps2:CLOCK:STREAM:SENTNUMBER:`, where STREAM (11 hex digits) names the run and a sender in it, and
+NUMBER (8 more) counts its messages from 0 on. The two sizes are multiples of 3, for base64.
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from wpsload.errors import ConfigError
@@ -19,11 +20,14 @@ from wpsload.subprotocol import DataType
 __all__ = [
     "MIN_NUMBERED_BYTES",
     "MIN_PAYLOAD_BYTES",
+    "MOST_RUN",
     "Stamp",
     "check_size",
     "clock_id",
+    "first_stream",
     "latency_ns",
     "read",
+    "run_of",
     "stamp",
 ]
 
@@ -39,6 +43,9 @@ MIN_PAYLOAD_BYTES = _SENT_END + 1
 """Smallest payload with room for a stamp without a number."""
 
 _STREAM_DIGITS = 11
+_RUN_SHIFT = 30  # of 44 bits: the upper ones name the run, the others a sender in it
+MOST_RUN = (1 << 4 * _STREAM_DIGITS - _RUN_SHIFT) - 1
+"""The greatest number that a run can have."""
 _NUMBER_DIGITS = 8
 _NUMBERED = re.compile(
     rf"{_NUMBERED_MARK}(?P<clock>.{{{_CLOCK_DIGITS}}}):(?P<stream>[0-9a-f]{{{_STREAM_DIGITS}}}):"
@@ -61,6 +68,16 @@ class Stamp:
     sent_ns: int
     stream: int | None = None
     number: int = 0
+
+
+def first_stream(run: int, random: Random) -> int:
+    """A number of a stream of that run, to count up from; not that of another process of it."""
+    return run << _RUN_SHIFT | random.getrandbits(_RUN_SHIFT - 1)
+
+
+def run_of(stream: int) -> int:
+    """The run that a stream is of."""
+    return stream >> _RUN_SHIFT
 
 
 def clock_id(source: str) -> str:

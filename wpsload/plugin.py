@@ -49,6 +49,7 @@ from wpsload.summary import report_lines
 from wpsload.terminal import fail
 from wpsload.thresholds import judges_failures
 from wpsload.units import parse_duration_s
+from wpsload.verdict import Verdict
 
 __all__ = ["run_of", "will_speak"]
 
@@ -146,7 +147,7 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
         _process.master = Master(environment, runner, run)
         _process.clocks = MasterClocks(runner)
     _process.judging = Judging(environment, runner, web_ui, run)
-    gevent.spawn(_keep_rolling, run, LocustStats(environment))
+    _keep_going(environment, _keep_rolling, run, LocustStats(environment))
     if (csv := _preparation.csv) is not None:
         _process.recording = Recording(
             environment,
@@ -156,9 +157,19 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
             target=_described_target,
             sections=_sections,
         )
-        gevent.spawn(_write_seconds, csv, run, environment)
+        _keep_going(environment, _write_seconds, csv, run, environment)
         # Registered now, it precedes the master's own, which stops the run.
         environment.events.quitting.add_listener(_break_off)
+
+
+def _keep_going(environment: Environment, work: Callable[..., None], *arguments: Any) -> None:
+    """Do `work` from now on. Should it fail, nobody would notice what is missing from then on."""
+
+    def tell(greenlet: Any) -> None:
+        kind = type(greenlet.exception).__name__
+        _doubt(environment, f"a mistake in wpsload ended its bookkeeping: {kind}, see the log")
+
+    gevent.spawn(work, *arguments).link_exception(tell)
 
 
 def _our_users(environment: Environment) -> list[Any]:
@@ -256,6 +267,8 @@ def _start(environment: Environment, **_: Any) -> None:
     _process.doubts.clear()
     run = run_of(environment)
     run.start(Settings.read(vars(environment.parsed_options)))
+    if _process.clocks is not None:
+        _process.clocks.begin()
     if _preparation.csv is not None:
         _preparation.csv.start()
     if (recording := _process.recording) is not None:
@@ -287,11 +300,11 @@ def _sections(run: LoadRun) -> Iterator[tuple[str, dict[str, Any]]]:
     """What the record holds besides the samples: the books, and how the generator did."""
     totals = run.recorder.totals()
     sends = totals.metrics.get(SEND_TO_GROUP)
-    if run.settings.has_ledger and (sends or run.ledger.counts.received):
+    if run.settings.has_ledger and (sends or run.books.ledger.counts.received):
         outcomes = (
             Outcomes.of(sends.successes, sends.failures, sends.unanswered) if sends else Outcomes()
         )
-        yield "ledger", run.ledger.balance(outcomes).to_dict()
+        yield "ledger", run.books.ledger.balance(outcomes).to_dict()
     if _process.clocks is not None and (clocks := _process.clocks.to_dict()) is not None:
         yield "clocks", clocks
     if (judging := _process.judging) is not None and judging.is_on:
@@ -352,6 +365,7 @@ def _finish(environment: Environment, **_: Any) -> None:
     recording.end()
     if (record := _save_record(environment, recording)) is not None:
         _decide_exit_code(environment, record)
+        locust_precision.mark(is_marked=_is_invalid(record))
     options = environment.parsed_options
     _process.is_ending_on_stderr = bool(options and options.json)  # stdout is JSON then
     _process.ending = [
@@ -360,6 +374,10 @@ def _finish(environment: Environment, **_: Any) -> None:
         f"files: {csv.prefix}_*.csv",
         *([f"record: {recording.file.path}"] if recording.file else []),
     ]
+
+
+def _is_invalid(record: Record) -> bool:
+    return record.verdict is not None and Verdict.from_dict(record.verdict).is_invalid
 
 
 def _decide_exit_code(environment: Environment, record: Record) -> None:

@@ -7,6 +7,7 @@ is forked. What is decided here is therefore what forked workers start from.
 import atexit
 import itertools
 import os
+import secrets
 from argparse import Namespace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from wpsload import embedded, open_files, preflight, target
 from wpsload.clock import unix_s
 from wpsload.errors import ConfigError
 from wpsload.options import OPTIONS, Settings
+from wpsload.payload import MOST_RUN
 from wpsload.pubsub_csv import PubsubCsv
 from wpsload.record_file import RecordFile
 
@@ -80,6 +82,8 @@ class Preparation:
         self._is_done = True
         self.has_forked = bool(options.processes)
         open_files.raise_limit()
+        if not options.wps_run_id:
+            options.wps_run_id = str(secrets.randbelow(MOST_RUN) + 1)
         settings = Settings.read(vars(options))
         _check_numbers(options)
         if not options.worker:

@@ -24,13 +24,15 @@ from wpsload.stretches import Stretches
 __all__ = ["COUNTS", "Measured", "Part", "Recorded", "Recorder", "Second", "Totals"]
 
 COUNTS = (
-    *("sent", "sent_bytes", "received_bytes", "opened", "closed"),
+    *("sent", "sent_bytes", "received_bytes", "opened", "reopened", "closed", "joins"),
+    "foreign",
     *("due", "achieved", "late", "dropped", "dropped_waiting"),
 )
 """What is counted without being timed: messages and payload bytes written, payload bytes received,
-connections that opened and closed; of open loops the arrivals that were due, those of them that
-were written, written late, and never written; and once more those of the latter that waited for
-their connection. In the end `due` is `achieved` and `dropped`."""
+connections that opened, those of them that had been open before, and that closed; requests to join
+a group; messages of another run that came; of open loops the arrivals that were due, those of them
+that were written, written late, and never written; and once more those of the latter that waited
+for their connection. In the end `due` is `achieved` and `dropped`."""
 
 _LOAD_COUNTS = ("due", "achieved", "late", "dropped", "dropped_waiting", "sent")
 
@@ -157,6 +159,11 @@ class _MetricTally:
         for ours, theirs in ((self.failures, other.failures), (self.unanswered, other.unanswered)):
             for text, count in theirs.items():
                 ours[text] = ours.get(text, 0) + count
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.latency.count + self.untimed + sum(self.failures.values())
 
     def measured(self) -> Measured:
         latency = Histogram()
@@ -393,6 +400,15 @@ class Recorder:
             **total.recorded(),
         )
 
+    def counted(self, name: str) -> int:
+        """How much of `name`, one of `COUNTS`, there was so far."""
+        return sum(tally.counts[name] for tally in self._tallies())
+
+    def ended(self, metric: Metric) -> int:
+        """How many operations of `metric` ended so far, well or badly."""
+        found = (tally.metrics.get(_key(metric)) for tally in self._tallies())
+        return sum(one.count for one in found if one is not None)
+
     def mark(self, phase: str, second: int) -> None:
         """A phase of the run begins with Unix second `second`, which is not forgotten yet.
 
@@ -433,6 +449,11 @@ class Recorder:
             )
             for one in stretches.parts(first, last + 1, cut=cut, into=into)
         ]
+
+    def _tallies(self) -> Iterator[_Tally]:
+        yield from self._held.values()
+        yield from self._late.values()
+        yield from self._stretches.totals()
 
     def _forgotten(self) -> _Tally:
         """A new tally of all seconds forgotten."""

@@ -20,6 +20,7 @@ from wpsload import surroundings
 from wpsload.clock import unix_s
 from wpsload.errors import WpsloadError
 from wpsload.housekeeping import breathe
+from wpsload.metrics import CONNECTION_LOST, JOIN_GROUP
 from wpsload.options import OPTIONS, Settings
 from wpsload.phases import Mark, Phases
 from wpsload.pubsub_csv import PubsubCsv
@@ -97,6 +98,7 @@ class Recording:
         self._spawned_s: float | None = None
         self._events: list[Event] = []
         self._workers: set[str] = set()
+        self._lost = self._reopened = 0
         self.file = None
         self.file = self._new_file()
 
@@ -110,15 +112,18 @@ class Recording:
         if self._phases is None or self._is_stopping:
             return
         self._look_at_workers()
+        self._look_at_connections(recorder)
         if not self._phases.is_connecting or self._spawned_s is None:
             return
         now_s = unix_s()
-        opened = recorder.totals().connections_open
+        opened = recorder.counted("opened") - recorder.counted("closed")
+        joining = recorder.counted("joins") - recorder.ended(JOIN_GROUP)
         longest_s = self._run.settings.limits.connect_timeout_s + _MARGIN_S
-        if not self._has_only_ours() or opened >= users:
+        if not self._has_only_ours() or (opened >= users and joining <= 0):
             self._mark(recorder, self._phases.connected(now_s))
         elif now_s - self._spawned_s > longest_s:
-            self.note("window", f"{opened} of {users} connections were open when it began")
+            still = f", and {joining} requests to join a group had no answer" if joining > 0 else ""
+            self.note("window", f"{opened} of {users} connections were open when it began{still}")
             self._mark(recorder, self._phases.connected(now_s))
 
     def stop(self, recorder: Recorder, *, is_interrupted: bool = False) -> None:
@@ -126,6 +131,7 @@ class Recording:
         if self._phases is None or self._is_stopping:
             return
         self._look_at_workers()
+        self._look_at_connections(recorder)
         self._is_stopping = True
         self._is_interrupted = is_interrupted
         self.note("stop", "interrupted by a signal" if is_interrupted else "asked to stop")
@@ -239,6 +245,14 @@ class Recording:
         for worker in sorted(self._workers - alive):
             self.note("worker lost", worker)
         self._workers = alive
+
+    def _look_at_connections(self, recorder: Recorder) -> None:
+        lost, reopened = recorder.ended(CONNECTION_LOST), recorder.counted("reopened")
+        if more := lost - self._lost:
+            self.note("connections lost", f"{more} ended without our asking")
+        if more := reopened - self._reopened:
+            self.note("reconnected", f"{more} of those that were lost")
+        self._lost, self._reopened = lost, reopened
 
     def _scenario(self) -> str:
         return str(getattr(self._environment.parsed_options, "locustfile", "") or "")

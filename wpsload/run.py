@@ -8,7 +8,6 @@ wait. So each sample is in both, once.
 
 import heapq
 import itertools
-import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from random import Random
@@ -28,14 +27,14 @@ from wpsload.ledger import Ledger
 from wpsload.meter import Batch, Meter
 from wpsload.metrics import DELIVERY, GROUP_FIRST, GROUP_LAST, OWN_METRICS, Sample
 from wpsload.options import Settings
+from wpsload.payload import first_stream
 from wpsload.recorder import Recorder
 from wpsload.target import Target
 
-__all__ = ["LoadRun", "NumberSource", "Numbers", "Statistics"]
+__all__ = ["Books", "LoadRun", "NumberSource", "Numbers", "Statistics"]
 
 _SLICE = 500  # samples at once, unless there are so many
 _MOST_SLICES = 16  # of a metric: who rolls must be done before it is time to roll again
-_STREAM_BITS = 43  # of 44: room to count streams up from a random number
 _METERED = (
     *("sent", "sent_bytes", "received_bytes"),
     *("due", "achieved", "late", "dropped", "dropped_waiting"),
@@ -84,10 +83,22 @@ class Numbers:
         heapq.heappush(self._free, number)
 
 
+class Books:
+    """What the connections of one run write into, each by itself: `meter` what happens once a
+    message, `ledger` what became of it. Those that outlive their run write on into its books, which
+    nobody reads any more."""
+
+    __slots__ = ("ledger", "meter")
+
+    def __init__(self, first_stream: int = 0) -> None:
+        self.meter = Meter()
+        self.ledger = Ledger(itertools.count(first_stream).__next__)
+
+
 class LoadRun:
     """What all users of this process share.
 
-    `meter` is told what happens once a message. `lead_ns` maps each clock that is known to how far
+    `books` are those of the present run. `lead_ns` maps each clock that is known to how far
     ours is ahead of it.
 
     Args:
@@ -108,11 +119,10 @@ class LoadRun:
         self._now_s = now_s
         self.settings = Settings.read({})
         self.numbers: NumberSource = Numbers()
-        self.meter = Meter()
+        self.books = Books()
         self._samples: list[Sample] = []  # that the statistics have not been told yet
         self._recorder = Recorder()
         self._engine: Engine | None = None
-        self.ledger = Ledger(itertools.count(random.getrandbits(_STREAM_BITS)).__next__)
         self.lead_ns = {CLOCK: 0}
         self.familiar = Familiar(self.lead_ns)
         self.fan_out = FanOut()
@@ -139,13 +149,12 @@ class LoadRun:
         self.settings = settings
         with self._rolling:
             self._started_ns = clock_ns()
-            self.meter.take()
+            self.books = Books(first_stream(settings.run_id, self._random))
             self._samples.clear()
             self._rolled_s = self._now_s()
             self._recorder.reset()
-        self.ledger.reset()
         self.fan_out.reset()
-        self.familiar = Familiar(self.lead_ns, is_numbered=settings.has_ledger)
+        self.familiar = Familiar(self.lead_ns, is_numbered=settings.has_ledger, run=settings.run_id)
 
     def due_times_ns(self, plan: Plan | None, *sender: int) -> Iterator[int]:
         """When the messages of one more sender are due, from now on.
@@ -176,7 +185,7 @@ class LoadRun:
             now_s = self._now_s()
             taken_s = (self._rolled_s + now_s) / 2
             self._rolled_s = now_s
-            taken = self.meter.take()
+            taken = self.books.meter.take()
             for name in _METERED:
                 if amount := getattr(taken, name):
                     self._recorder.count(name, amount, int(taken_s))
@@ -195,7 +204,7 @@ class LoadRun:
             self._statistics.add(samples)
             for batch, latency in zip(taken.batches, latencies, strict=True):
                 if batch.metric is DELIVERY and self.settings.has_ledger:
-                    self.ledger.counts.received += len(batch.latencies_ns)
+                    self.books.ledger.counts.received += len(batch.latencies_ns)
                 if batch.metric in OWN_METRICS:
                     continue
                 yield from self._statistics.add_batch(batch, latency, ago_s=now_s - taken_s)

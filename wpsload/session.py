@@ -126,11 +126,13 @@ class Answered:
 @dataclass(frozen=True, slots=True)
 class Arrived:
     """A message arrived; `sample` is its delivery, None for what is not measured, and `stamp` what
-    it carries, if that is the stamp of another client of ours."""
+    it carries, if that is the stamp of another client of ours. It is foreign if it has the stamp of
+    another run."""
 
     message: Message
     sample: Sample | None
     stamp: payload.Stamp | None = None
+    is_foreign: bool = False
 
 
 Happened = Ready | Answered | Arrived
@@ -357,13 +359,16 @@ class PubSubSession(_Session):
             case GroupMessage() as message:
                 self._stamp_at = self._familiar.learn(frame, message.data) or self._stamp_at
                 stamp = payload.read(message.data)
+                is_foreign = stamp is not None and not self._familiar.is_ours(stamp.stream)
+                if is_foreign:
+                    stamp = None
                 lead_ns = self._familiar.lead_ns
                 latency_ns = payload.latency_ns(stamp, lead_ns=lead_ns, now_ns=now_ns)
                 arrived = Message(
                     message.data, message.data_type, message.group, message.from_user_id
                 )
                 sample = Sample(DELIVERY, latency_ns, size_bytes=len(frame))
-                return (Arrived(arrived, sample, stamp),)
+                return (Arrived(arrived, sample, stamp, is_foreign),)
             case ServerMessage() as message:
                 return (Arrived(Message(message.data, message.data_type), None),)
             case Connected(connection_id) if self.state is State.CONNECTING:

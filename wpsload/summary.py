@@ -11,7 +11,7 @@ from wpsload.metrics import DELIVERY, ECHO, EVENT, SEND_TO_GROUP, Metric
 from wpsload.record import Record
 from wpsload.recorder import Measured, Totals
 from wpsload.units import ms, seconds
-from wpsload.verdict import Verdict, verdict_lines
+from wpsload.verdict import MARK, Verdict, verdict_lines
 
 __all__ = ["report_lines", "summary_lines"]
 
@@ -23,7 +23,6 @@ _LONGEST_IN_MS = 99_999
 _MILLION = 1_000_000
 _MAX_TEXTS = 10
 _NO_FIGURE = "-"
-_MARK = "~"
 _ABOUT = "≈"
 
 
@@ -56,7 +55,7 @@ def summary_lines(record: Record) -> list[str]:
     if not totals.duration_s:
         return ["nothing was measured", *_threshold_lines(record, "")]
     verdict = None if record.verdict is None else Verdict.from_dict(record.verdict)
-    mark = _MARK if verdict is not None and verdict.is_invalid else ""
+    mark = MARK if verdict is not None and verdict.is_invalid else ""
     uncertainty_ns = record.clocks["uncertainty_ns"] if record.clocks else 0
     lines: list[str] = []
     for section in (
@@ -69,7 +68,7 @@ def summary_lines(record: Record) -> list[str]:
         _phase_lines(record, views),
         _load_lines(totals, views),
         _throughput_lines(totals, views),
-        _ledger_lines(record.ledger),
+        [*_ledger_lines(record.ledger), *_foreign_lines(views)],
         _failure_lines(totals),
         _threshold_lines(record, mark),
     ):
@@ -95,7 +94,7 @@ def _latency_lines(views: Views, mark: str, uncertainty_ns: int) -> list[str]:
     if any(_ABOUT in cell for row in rows for cell in row):
         lines.append(f"{_ABOUT} the clocks of the machines are not known that exactly, see below")
     if mark:
-        lines.append(f"{_MARK} not to be believed: the generator was late itself, see above")
+        lines.append(f"{MARK} not to be believed: the generator was late itself, see above")
     return lines
 
 
@@ -210,6 +209,17 @@ def _latency_cells(measured: Measured, mark: str, uncertainty_ns: int) -> tuple[
         _short(measured.count),
         _short(measured.failure_count),
         *figures,
+    )
+
+
+def _foreign_lines(views: Views) -> list[str]:
+    foreign = views.run.counts.get("foreign", 0)
+    if not foreign:
+        return []
+    return textwrap.wrap(
+        f"{_grouped(foreign)} messages of other runs came: they use the same hub and groups, and"
+        " the service does their work too; they are in throughput, in no latency and no books",
+        _WIDTH,
     )
 
 

@@ -62,6 +62,7 @@ class _WebPubSubUser(User):
     def __init__(self, environment: Any, session: PubSubSession | SimpleSession) -> None:
         super().__init__(environment)
         self._run = plugin.run_of(environment)
+        self._books = self._run.books
         self._due_ns = 0
         self._number: int | None = None
         self._room: str | None = None
@@ -72,8 +73,8 @@ class _WebPubSubUser(User):
             address=self._address,
             may_wait=self._run.may_address_wait,
             observer=self,
-            meter=self._run.meter,
-            ledger=self._run.ledger,
+            meter=self._books.meter,
+            ledger=self._books.ledger,
             limits=self._run.settings.limits,
             engine=self._run.engine,
         )
@@ -169,11 +170,13 @@ class _WebPubSubUser(User):
 
     def record(self, sample: Sample) -> None:
         """Count a measured operation; called by the connection."""
-        self._run.record(sample)
+        if self._run.books is self._books:  # or it outlived its run
+            self._run.record(sample)
 
     def count(self, name: str, amount: int) -> None:
         """Count something that has no duration; called by the connection."""
-        self._run.count(name, amount)
+        if self._run.books is self._books:
+            self._run.count(name, amount)
 
     def message(self, message: Message) -> None:
         """Hand a message to the scenario, whose mistakes must not take the connection down."""
@@ -215,6 +218,7 @@ class PubSubUser(_WebPubSubUser):
 
     def join(self, group: str) -> Ack:
         """Join `group` and wait for the ack. Needs role `webpubsub.joinLeaveGroup`."""
+        self.count("joins", 1)
         return self._connection.request(lambda sent_ns: self._session.join(group, sent_ns=sent_ns))
 
     def leave(self, group: str) -> Ack:

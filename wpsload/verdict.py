@@ -15,6 +15,7 @@ from wpsload.histogram import Histogram, merged
 from wpsload.units import NS_PER_MS, NS_PER_S, ms, seconds
 
 __all__ = [
+    "MARK",
     "Course",
     "Fill",
     "Judge",
@@ -41,6 +42,9 @@ PAUSES_SUSPECT_RATIO = 0.01  # from here on they can move a p99
 FILL_SUSPECT_RATIO = 0.9  # of file descriptors or local ports
 FAULTS_SUSPECT = 100  # major page faults of a run: a few belong to code that is used first
 STOLEN_SUSPECT_RATIO = 0.05
+
+MARK = "~"
+"""Stands before a latency that is not to be believed, as the generator was late itself."""
 
 _MIN_NS = 3 * NS_PER_S  # less is too short to judge
 _MIN_SAMPLES = 100  # for a p99 to stand for more than one sample

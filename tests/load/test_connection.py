@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from random import Random
 
 import gevent
 import pytest
@@ -25,11 +26,22 @@ from wpsload.connection import Connection, back_off_s
 from wpsload.dialing import Address
 from wpsload.engine import ENGINE_NAMES, Engine, EngineName
 from wpsload.errors import LocalProtocolError
+from wpsload.familiar import Familiar
 from wpsload.ledger import Ledger
 from wpsload.link import Limits
 from wpsload.meter import Meter
-from wpsload.metrics import CONNECT, CONNECTION_LOST, JOIN_GROUP, SEND_TO_GROUP
+from wpsload.metrics import (
+    CONNECT,
+    CONNECTION_LOST,
+    DELIVERY,
+    JOIN_GROUP,
+    SEND_TO_GROUP,
+    SEND_TO_GROUP_SERVICE,
+)
+from wpsload.payload import Stamp, first_stream, stamp
+from wpsload.publication import Stamped
 from wpsload.session import Message, PubSubSession
+from wpsload.subprotocol import GroupMessage, encode_response
 
 _engines: dict[str, Engine] = {}
 
@@ -81,6 +93,7 @@ def test_a_close_by_the_service_is_a_loss_with_its_code(code: int) -> None:
     with service(script) as url, connected(url, watcher) as (connection, session):
         assert join(connection, session).error == f"closed {code}"
         assert join(connection, session).is_success
+    assert (watcher.counts["opened"], watcher.counts["reopened"]) == (2, 1)
     assert watcher.failures() == [
         (JOIN_GROUP.name, f"closed {code}"),
         (CONNECTION_LOST.name, f"closed {code}"),
@@ -515,6 +528,60 @@ def test_who_is_killed_while_waiting_gets_no_answer(stand_in: StandIn) -> None:
             assert join(connection, session, f"b{number}").is_success
         assert connection._waking == {}
     assert watcher.failures() == []
+
+
+def test_an_ack_for_somebody_who_is_gone_is_no_service_time(stand_in: StandIn) -> None:
+    """A closed loop has none, whether anybody still waits or not."""
+    watcher = Watcher()
+    with connected(stand_in.client_url(), watcher) as (connection, session):
+        join(connection, session)
+        publication = Stamped("g", "text", no_echo=True, size_bytes=40, clock=CLOCK)
+        for number in range(20):
+            user = gevent.spawn(connection.ask, publication)
+            for _ in range(number % 4):
+                gevent.idle()
+            user.kill(block=False)
+        watcher.wait_for(lambda: session.pending_count == 0)
+    assert watcher.acked(SEND_TO_GROUP) > 0
+    assert watcher.acked(SEND_TO_GROUP_SERVICE) == 0
+    assert watcher.failures() == []
+
+
+def test_messages_of_another_run_are_told_apart() -> None:
+    """They are counted and handed on, and are in no latency and no books, whoever listens."""
+    ours, theirs = (first_stream(run, Random(1)) for run in (5, 6))  # no secret
+
+    def script(peer: Peer) -> None:
+        peer.say(CONNECTED)
+        for number in range(3):
+            for stream in (ours, theirs):
+                data = stamp(Stamp(CLOCK, clock_ns(), stream, number), size_bytes=60)
+                peer.say(encode_response(GroupMessage("g", data, "text")))
+        peer.hear()
+
+    for is_listening in (True, False):
+        watcher = Watcher()
+        watcher.is_listening = is_listening
+        session = PubSubSession(clock=CLOCK, familiar=Familiar({CLOCK: 0}, run=5))
+        ledger = Ledger(itertools.count(ours).__next__)
+        with service(script) as url:
+            connection = Connection(
+                session,
+                address=lambda url=url: Address(url, {}),  # type: ignore[misc]  # its own, each time
+                observer=watcher,
+                ledger=ledger,
+                meter=watcher.meter,
+                limits=LIMITS,
+                engine=Engine(gevent.get_hub()),
+            )
+            connection.start()
+            timed = watcher.meter.series(DELIVERY).latencies_ns
+            watcher.wait_for(lambda: len(watcher.samples) + len(timed) == 6)  # noqa: B023  # now
+            connection.close()
+        assert watcher.counts["foreign"] == 3
+        untimed = [one for one in watcher.samples if one.latency_ns is None]
+        assert len(untimed) == 3
+        assert ledger.counts.received + len(timed) == 3
 
 
 def test_a_woken_scenario_may_close(stand_in: StandIn) -> None:

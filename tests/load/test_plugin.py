@@ -26,7 +26,7 @@ def environment() -> Iterator[Environment]:
 
 def acknowledge(environment: Environment, count: int) -> None:
     """Tell the meter of so many acks."""
-    series = run_of(environment).meter.series(SEND_TO_GROUP)
+    series = run_of(environment).books.meter.series(SEND_TO_GROUP)
     series.latencies_ns.extend([1_000_000] * count)
     series.sizes_bytes.extend([0] * count)
 

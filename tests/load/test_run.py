@@ -38,7 +38,7 @@ class Bench:
 
     def echo(self, *latencies_ns: int) -> None:
         """So many echoes, of 200 bytes each."""
-        series = self.run.meter.series(ECHO)
+        series = self.run.books.meter.series(ECHO)
         series.latencies_ns.extend(latencies_ns)
         series.sizes_bytes.extend([200] * len(latencies_ns))
 
@@ -56,9 +56,9 @@ def bench() -> Bench:
 def test_reading_brings_in_what_the_meter_was_told(bench: Bench) -> None:
     """Nothing is left out, in either place, and nothing counts twice."""
     bench.echo(5, 6)
-    bench.run.meter.sent += 2
-    bench.run.meter.sent_bytes += 30
-    bench.run.meter.received_bytes += 400
+    bench.run.books.meter.sent += 2
+    bench.run.books.meter.sent_bytes += 30
+    bench.run.books.meter.received_bytes += 400
     for _ in range(2):
         totals = bench.run.recorder.totals()
         assert totals.metrics[ECHO].successes == bench.counted() == 2
@@ -91,7 +91,7 @@ def test_a_batch_belongs_to_its_second(bench: Bench, late_s: float) -> None:
     """Rolling at quarters of the second, too early or too late, finds the right one."""
     for quarter in range(1, 13):
         bench.echo(5)
-        bench.run.meter.sent += 1
+        bench.run.books.meter.sent += 1
         bench.now_s = START + quarter / 4 + late_s
         bench.run.roll()
     seconds = bench.run.recorder.seconds()
@@ -119,6 +119,20 @@ def test_a_new_test_begins_with_nothing(bench: Bench) -> None:
     bench.echo(6)
     (second,) = bench.run.recorder.seconds()
     assert (second.second, second.metrics[ECHO].latency.sum_ns) == (START + 50, 6)
+
+
+def test_what_outlives_its_run_writes_into_its_own_books(bench: Bench) -> None:
+    """A connection that is still closing is no part of the next run."""
+    bench.run.start(Settings.read({}))
+    books = bench.run.books
+    bench.run.start(Settings.read({}))
+    books.meter.sent += 1
+    books.meter.series(ECHO).latencies_ns.append(5)
+    books.meter.series(ECHO).sizes_bytes.append(5)
+    books.ledger.counts.received += 1
+    assert bench.run.recorder.totals().metrics == {}
+    assert bench.run.recorder.totals().sent == 0
+    assert bench.run.books.ledger.counts.received == 0
 
 
 def test_a_listener_that_comes_later_hears_the_rest(bench: Bench) -> None:
@@ -158,8 +172,8 @@ def test_readers_wait_for_a_slow_listener(bench: Bench) -> None:
 
     bench.environment.events.request.add_listener(slow)
     bench.echo(5, 6)
-    bench.run.meter.series(DELIVERY).latencies_ns.append(7)
-    bench.run.meter.series(DELIVERY).sizes_bytes.append(0)
+    bench.run.books.meter.series(DELIVERY).latencies_ns.append(7)
+    bench.run.books.meter.series(DELIVERY).sizes_bytes.append(0)
     rolling = gevent.spawn(bench.run.roll)
     reached.wait()
     reading = gevent.spawn(lambda: (bench.run.recorder, bench.environment.stats.num_requests))
@@ -173,7 +187,7 @@ def test_readers_wait_for_a_slow_listener(bench: Bench) -> None:
 
 def test_a_second_look_is_not_told_to_locust(bench: Bench) -> None:
     """Service times are of messages that Locust has counted: it would count them again."""
-    series = bench.run.meter.series(SEND_TO_GROUP_SERVICE)
+    series = bench.run.books.meter.series(SEND_TO_GROUP_SERVICE)
     series.latencies_ns.append(5)
     series.sizes_bytes.append(0)
     assert bench.run.recorder.totals().metrics[SEND_TO_GROUP_SERVICE].successes == 1
