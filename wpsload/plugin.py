@@ -27,6 +27,7 @@ from typing import Any
 import click
 import gevent
 from flask import jsonify, request
+from gevent.lock import RLock
 
 from wpsload import interrupt, locust_precision, web_guard
 from wpsload.clock import unix_s
@@ -71,6 +72,7 @@ class _Process:
         self.judging: Judging | None = None
         self.recording: Recording | None = None
         self.doubts: list[str] = []
+        self.writing = RLock()  # held while something is written in pieces, see `_writing`
         self.ending: list[str] = []
         self.is_ending_on_stderr = False
 
@@ -238,9 +240,13 @@ def _write_seconds(csv: PubsubCsv, run: LoadRun, environment: Environment) -> No
 
 
 def _writing(environment: Environment, write: Callable[[], None]) -> None:
-    """Write, or say why not: a full disk must not end the load, but the run fails for it."""
+    """Write, or say why not: a full disk must not end the load, but the run fails for it.
+
+    One after the other: who breathes in between must find the seconds that it has begun with.
+    """
     try:
-        write()
+        with _process.writing:
+            write()
     except WpsloadError as error:
         _doubt(environment, str(error))
 
@@ -266,11 +272,12 @@ def _start(environment: Environment, **_: Any) -> None:
     _process.has_run = True
     _process.doubts.clear()
     run = run_of(environment)
-    run.start(Settings.read(vars(environment.parsed_options)))
     if _process.clocks is not None:
         _process.clocks.begin()
-    if _preparation.csv is not None:
-        _preparation.csv.start()
+    with _process.writing:
+        run.start(Settings.read(vars(environment.parsed_options)))
+        if _preparation.csv is not None:
+            _preparation.csv.start()
     if (recording := _process.recording) is not None:
         _writing(environment, lambda: recording.start(run.recorder))
         _writing(environment, lambda: recording.write_meanwhile(run.recorder, _process.doubts))

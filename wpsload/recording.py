@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Any
 
 import gevent
-from gevent.lock import RLock
 
 from wpsload import surroundings
 from wpsload.clock import unix_s
@@ -45,7 +44,7 @@ _LOCUST_OPTIONS = (
 
 
 class Recording:
-    """The record of the present run.
+    """The record of the present run. Who writes it does so alone: there is one unfinished file.
 
     Args:
         environment: of Locust.
@@ -78,7 +77,6 @@ class Recording:
         self._phases: Phases | None = None
         self._is_interrupted = False
         self._is_over = True
-        self._writing = RLock()  # two that write at once would have the same unfinished file
 
     @property
     def is_running(self) -> bool:
@@ -162,25 +160,23 @@ class Recording:
         Raises:
             WpsloadError: if it cannot be written.
         """
-        with self._writing:
-            if (file := self.file) is None or self._is_over:
-                return
-            record = self.record(recorder, doubts, is_over=False)
-            if record is None:
-                return
-            self._written_s = record.written_s
-            series = self._csv.series_json(recorder, now_s=record.written_s, breathe=breathe)
-            data = to_json(record, series=series)
+        if (file := self.file) is None or self._is_over:
+            return
+        record = self.record(recorder, doubts, is_over=False)
+        if record is None:
+            return
+        self._written_s = record.written_s
+        series = self._csv.series_json(recorder, now_s=record.written_s, breathe=breathe)
+        data = to_json(record, series=series)
 
-            def write() -> WpsloadError | None:
-                try:
-                    file.write(data)
-                except WpsloadError as error:
-                    return error  # raised in a thread of the pool, gevent would print it
-                return None
+        def write() -> WpsloadError | None:
+            try:
+                file.write(data)
+            except WpsloadError as error:
+                return error  # raised in a thread of the pool, gevent would print it
+            return None
 
-            error = gevent.get_hub().threadpool.apply(write)
-        if error is not None:
+        if (error := gevent.get_hub().threadpool.apply(write)) is not None:
             raise error
 
     def write_last(self, record: Record) -> None:
@@ -189,9 +185,8 @@ class Recording:
         Raises:
             WpsloadError: if it cannot be written.
         """
-        with self._writing:
-            if self.file is not None:
-                self.file.write(to_json(record))
+        if self.file is not None:
+            self.file.write(to_json(record))
 
     def record(self, recorder: Recorder, doubts: Sequence[str], *, is_over: bool) -> Record | None:
         """What is known now; None if no run has begun. Thresholds are judged when it is over."""

@@ -7,8 +7,13 @@ from locust.stats import setup_distributed_stats_event_listeners
 from collections.abc import Iterator
 from typing import Any
 
+import gevent
 import pytest
+from gevent.event import Event
+from serving import DEADLINE_S
 
+from wpsload import plugin
+from wpsload.housekeeping import breathe
 from wpsload.metrics import SEND_TO_GROUP
 from wpsload.plugin import run_of
 from wpsload.recorder import Recorder
@@ -69,6 +74,23 @@ def test_a_reset_on_the_page_cuts_off_what_was_before(environment: Environment) 
     environment.stats.reset_all()
     run_of(environment).roll()
     assert environment.stats.total.num_requests == 0
+
+
+def test_who_writes_in_pieces_does_so_alone(environment: Environment) -> None:
+    """The end of a run, which releases its seconds, waits for who is in the midst of them."""
+    begun, order = Event(), list[str]()
+
+    def write_in_pieces() -> None:
+        order.append("a piece")
+        begun.set()
+        breathe()
+        order.append("the rest")
+
+    writer = gevent.spawn(plugin._writing, environment, write_in_pieces)
+    assert begun.wait(DEADLINE_S)
+    plugin._writing(environment, lambda: order.append("the end"))
+    writer.get(timeout=DEADLINE_S)
+    assert order == ["a piece", "the rest", "the end"]
 
 
 def test_runs_of_environments_are_apart(environment: Environment) -> None:
