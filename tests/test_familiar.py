@@ -50,7 +50,7 @@ def kind(request: pytest.FixtureRequest) -> None:
 
 def test_another_run_is_never_familiar() -> None:
     """Its envelope is not learned: each message goes to the parser, and is told apart there."""
-    ours = payload.first_stream(7, Random(1))  # no secret
+    ours = payload.first_stream(7, Random(1))
     theirs = payload.first_stream(8, Random(1))
     familiar = Familiar({CLOCK: 0}, run=7)
     for stream, is_known in ((ours, True), (theirs, False)):
@@ -64,7 +64,7 @@ def test_another_run_is_never_familiar() -> None:
 @given(st.integers(0, payload.MOST_RUN), st.integers(0, 2**32))
 def test_streams_name_their_run(run: int, seed: int) -> None:
     """All those of a process do, and they fit into the eleven digits of a stamp."""
-    stream = payload.first_stream(run, Random(seed)) + 2**29  # no secret
+    stream = payload.first_stream(run, Random(seed)) + 2**29
     assert payload.run_of(stream) == run
     assert stream < 16**11
 

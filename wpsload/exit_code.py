@@ -20,8 +20,7 @@ def exit_code(record: Record) -> int | None:
     """
     if record.state == "interrupted":
         return INTERRUPTED
-    verdict = record.verdict or {}
-    if verdict.get("level") == "INVALID" and verdict.get("is_enforced", True):
+    if record.is_invalid and (record.verdict or {}).get("is_enforced", True):
         return INVALID
     if _missed(record.thresholds):
         return MISSED

@@ -115,6 +115,7 @@ class Histogram:
         least_ns, greatest_ns = self._min_ns, self._max_ns
         for index, count in self._buckets.items():
             value_ns = _middle_ns(index)
+            # `min` and `max` would be calls, for each of hundreds of buckets, many times a second.
             if value_ns < least_ns:
                 value_ns = least_ns
             elif value_ns > greatest_ns:
@@ -148,10 +149,8 @@ class Histogram:
                 raise ValueError(f"a quantile lies within 0 and 1, not at {q}")
             rank = _rank(q, self.count)
             position = bisect_left(passed, rank)
-            if not self.count:
-                found.append(None)
-            elif rank <= 1:
-                found.append(self._min_ns)
+            if rank <= 1:
+                found.append(self.min_ns)  # None without values
             elif position == len(passed):
                 found.append(self._max_ns)
             else:

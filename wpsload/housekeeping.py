@@ -12,9 +12,8 @@ import gevent
 
 __all__ = ["breathe", "keep_what_lives", "release"]
 
-_BREATH_S = (
-    0.005  # long enough for the load to catch up; with 0, gevent would not even look at sockets
-)
+_BREATH_S = 0.005
+"""Long enough for the load to catch up. With 0 gevent would not even look at sockets."""
 
 
 def breathe() -> None:

@@ -9,7 +9,7 @@ three significant digits, down to a microsecond:
 - the percentiles in `<prefix>_stats.csv` and `_stats_history.csv`, and in their downloads, between
   the rows of which the load goes on;
 - least and greatest time on Locust's page and in its report, which were whole milliseconds;
-- both tables on the console; whose times are marked as not to be believed while `mark` says so.
+- both tables on the console, whose times are marked as not to be believed while `mark` says so.
 
 And `complete_files` writes `<prefix>_stats.csv`, `_failures.csv` and `_exceptions.csv` once more at
 the end.
@@ -171,6 +171,5 @@ def mark(*, is_marked: bool) -> None:
 
 
 def _shown(time_ms: float) -> str:
-    return (
-        f"{_Console.mark}{round(bucket_response_time(time_ms), 3):.10g}"  # the columns are narrow
-    )
+    shown_ms = round(bucket_response_time(time_ms), 3)  # the columns are narrow
+    return f"{_Console.mark}{shown_ms:.10g}"

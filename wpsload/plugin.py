@@ -50,7 +50,6 @@ from wpsload.summary import report_lines
 from wpsload.terminal import fail
 from wpsload.thresholds import judges_failures
 from wpsload.units import parse_duration_s
-from wpsload.verdict import Verdict
 
 __all__ = ["run_of", "will_speak"]
 
@@ -372,7 +371,7 @@ def _finish(environment: Environment, **_: Any) -> None:
     recording.end()
     if (record := _save_record(environment, recording)) is not None:
         _decide_exit_code(environment, record)
-        locust_precision.mark(is_marked=_is_invalid(record))
+        locust_precision.mark(is_marked=record.is_invalid)
     options = environment.parsed_options
     _process.is_ending_on_stderr = bool(options and options.json)  # stdout is JSON then
     _process.ending = [
@@ -381,10 +380,6 @@ def _finish(environment: Environment, **_: Any) -> None:
         f"files: {csv.prefix}_*.csv",
         *([f"record: {recording.file.path}"] if recording.file else []),
     ]
-
-
-def _is_invalid(record: Record) -> bool:
-    return record.verdict is not None and Verdict.from_dict(record.verdict).is_invalid
 
 
 def _decide_exit_code(environment: Environment, record: Record) -> None:

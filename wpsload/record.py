@@ -252,6 +252,11 @@ class Record:
     generator: dict[str, Any] | None = None
     verdict: dict[str, Any] | None = None
 
+    @property
+    def is_invalid(self) -> bool:
+        """True if the verdict is that its latencies are not to be believed."""
+        return self.verdict is not None and self.verdict.get("level") == "INVALID"
+
 
 def with_section(record: Record, name: str, section: Mapping[str, Any]) -> Record:
     """The record with one of `SECTIONS`, a JSON object, set.

@@ -194,6 +194,7 @@ class Recording:
             return None
         settings = self._run.settings
         now_s = unix_s()
+        pause = _go_on if is_over else breathe  # nobody waits any more
         record = Record(
             state=("interrupted" if self._is_interrupted else "finished") if is_over else "running",
             scenario=redacted(self._scenario()),
@@ -206,19 +207,14 @@ class Recording:
             machine=self._machine,
             command=redacted_command(sys.argv),
             phases=self._phases.phases(now_s),
-            spans=(
-                spans_of(recorder, into=_PARTS)
-                if is_over
-                else spans_of(recorder, into=1, breathe=breathe)
-            ),
+            spans=spans_of(recorder, into=_PARTS if is_over else 1, breathe=pause),
             series=self._csv.series(recorder, now_s=now_s) if is_over else Series(),
             events=list(self._events),
             doubts=[redacted(one) for one in doubts],
         )
         for name, section in self._sections(self._run):
             record = with_section(record, name, section)
-            if not is_over:
-                breathe()
+            pause()
         if is_over:
             record = replace(record, thresholds=judge(settings.thresholds, record))
         return record
@@ -264,6 +260,10 @@ class Recording:
             f" {settings.data_type}, groups of {settings.group_size},"
             " unless the scenario says otherwise"
         )
+
+
+def _go_on() -> None:
+    """No pause."""
 
 
 def _plain(value: object) -> bool | int | float | str | None:

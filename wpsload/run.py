@@ -98,8 +98,8 @@ class Books:
 class LoadRun:
     """What all users of this process share.
 
-    `books` are those of the present run. `lead_ns` maps each clock that is known to how far
-    ours is ahead of it.
+    `books` are those of the present run. `lead_ns` maps each clock that is known to how far ours
+    is ahead of it.
 
     Args:
         target: gives where the clients go, once a user asks.

@@ -46,13 +46,17 @@ class SelfCheck:
         self._entry: Entry | None = None
         self._next_ns = 0
         self._since_ns = 0
-        self._slip, self._lag, self._loop_lag = Histogram(), Histogram(), Histogram()
-        self._buffers_full = self._beats = 0
-        self._pauses_ns: list[int] = []
+        self._beats = 0
         self._paused_ns = 0
         self._before = _Counters()
         self._seconds = 0
         self._stolen_ns: int | None = None
+        self._begin_second()
+
+    def _begin_second(self) -> None:
+        self._slip, self._lag, self._loop_lag = Histogram(), Histogram(), Histogram()
+        self._gc_pause = Histogram()
+        self._buffers_full = 0
 
     def start(self) -> None:
         """Begin. What happened before does not count."""
@@ -80,9 +84,10 @@ class SelfCheck:
         now_ns = self._clock_ns()
         allowed_ns = _COARSE_NS if self._engine.is_alarm_coarse else 0
         missed = min(_MOST_BEATS, (now_ns - self._next_ns) // BEAT_NS + 1)
-        for number in range(missed):
-            late_ns = now_ns - self._next_ns - number * BEAT_NS - allowed_ns
-            self._loop_lag.record(_rounded(max(0, late_ns)))
+        late_ns = now_ns - self._next_ns - allowed_ns
+        self._loop_lag.record_all(
+            [_rounded(max(0, late_ns - number * BEAT_NS)) for number in range(missed)]
+        )
         self._next_ns += ((now_ns - self._next_ns) // BEAT_NS + 1) * BEAT_NS
         self._beats += 1
         if self._beats % _TAKE_EVERY == 0:
@@ -102,44 +107,33 @@ class SelfCheck:
         if phase == "start":
             self._paused_ns = self._clock_ns()
         else:
-            self._pauses_ns.append(self._clock_ns() - self._paused_ns)
+            self._gc_pause.record(self._clock_ns() - self._paused_ns)
 
     def _finish_second(self, now_ns: int, *, is_last: bool = False) -> None:
         wall_ns = now_ns - self._since_ns
         self._since_ns = now_ns
         counters = _Counters.now()
         before, self._before = self._before, counters
-        pauses_ns, self._pauses_ns = self._pauses_ns, []
-        gc_pause = Histogram()
-        gc_pause.record_all(pauses_ns)
         cpu = Histogram()
         if wall_ns >= _MIN_CPU_NS:
             cpu.record((counters.cpu_ns - before.cpu_ns) * NS_PER_S // wall_ns)
         self._seconds += 1
-        slip, lag, loop_lag, buffers_full = (
-            self._slip,
-            self._lag,
-            self._loop_lag,
-            self._buffers_full,
+        measured = SelfMeasurement(
+            wall_ns=wall_ns,
+            slip=self._slip,
+            lag=self._lag,
+            loop_lag=self._loop_lag,
+            cpu=cpu,
+            gc_pause=self._gc_pause,
+            core_wait_ns=_difference(before.core_wait_ns, counters.core_wait_ns),
+            stolen_ns=self._newly_stolen_ns(is_last=is_last),
+            major_faults=_difference(before.major_faults, counters.major_faults),
+            fds=_fds(),
+            ports=_ports(len(self._engine.poller)),
+            buffers_full=self._buffers_full,
         )
-        self._slip, self._lag, self._loop_lag = Histogram(), Histogram(), Histogram()
-        self._buffers_full = 0
-        self._tell(
-            SelfMeasurement(
-                wall_ns=wall_ns,
-                slip=slip,
-                lag=lag,
-                loop_lag=loop_lag,
-                cpu=cpu,
-                gc_pause=gc_pause,
-                core_wait_ns=_difference(before.core_wait_ns, counters.core_wait_ns),
-                stolen_ns=self._newly_stolen_ns(is_last=is_last),
-                major_faults=_difference(before.major_faults, counters.major_faults),
-                fds=_fds(),
-                ports=_ports(len(self._engine.poller)),
-                buffers_full=buffers_full,
-            )
-        )
+        self._begin_second()
+        self._tell(measured)
 
     def _newly_stolen_ns(self, *, is_last: bool) -> int | None:
         if self._stolen_ns is None:

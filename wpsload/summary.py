@@ -55,7 +55,7 @@ def summary_lines(record: Record) -> list[str]:
     if not totals.duration_s:
         return ["nothing was measured", *_threshold_lines(record, "")]
     verdict = None if record.verdict is None else Verdict.from_dict(record.verdict)
-    mark = MARK if verdict is not None and verdict.is_invalid else ""
+    mark = MARK if record.is_invalid else ""
     uncertainty_ns = record.clocks["uncertainty_ns"] if record.clocks else 0
     lines: list[str] = []
     for section in (

@@ -199,7 +199,7 @@ class Wire:
         self._outgoing.append(frame)
         size = len(frame)
         self._outgoing_bytes += size
-        if not self._is_flush_due and self._turn.is_under_way:
+        if not self._is_flush_due and self._turn.is_under_way:  # `flush`, without a call
             self._is_flush_due = True
             self._turn.hold(self._write)
         if self._outgoing_bytes > _FLUSH_BYTES:

@@ -547,9 +547,10 @@ def test_an_ack_for_somebody_who_is_gone_is_no_service_time(stand_in: StandIn) -
     assert watcher.failures() == []
 
 
-def test_messages_of_another_run_are_told_apart() -> None:
+@pytest.mark.parametrize("is_listening", [True, False])
+def test_messages_of_another_run_are_told_apart(is_listening: bool) -> None:
     """They are counted and handed on, and are in no latency and no books, whoever listens."""
-    ours, theirs = (first_stream(run, Random(1)) for run in (5, 6))  # no secret
+    ours, theirs = (first_stream(run, Random(1)) for run in (5, 6))
 
     def script(peer: Peer) -> None:
         peer.say(CONNECTED)
@@ -559,29 +560,28 @@ def test_messages_of_another_run_are_told_apart() -> None:
                 peer.say(encode_response(GroupMessage("g", data, "text")))
         peer.hear()
 
-    for is_listening in (True, False):
-        watcher = Watcher()
-        watcher.is_listening = is_listening
-        session = PubSubSession(clock=CLOCK, familiar=Familiar({CLOCK: 0}, run=5))
-        ledger = Ledger(itertools.count(ours).__next__)
-        with service(script) as url:
-            connection = Connection(
-                session,
-                address=lambda url=url: Address(url, {}),  # type: ignore[misc]  # its own, each time
-                observer=watcher,
-                ledger=ledger,
-                meter=watcher.meter,
-                limits=LIMITS,
-                engine=Engine(gevent.get_hub()),
-            )
-            connection.start()
-            timed = watcher.meter.series(DELIVERY).latencies_ns
-            watcher.wait_for(lambda: len(watcher.samples) + len(timed) == 6)  # noqa: B023  # now
-            connection.close()
-        assert watcher.counts["foreign"] == 3
-        untimed = [one for one in watcher.samples if one.latency_ns is None]
-        assert len(untimed) == 3
-        assert ledger.counts.received + len(timed) == 3
+    watcher = Watcher()
+    watcher.is_listening = is_listening
+    session = PubSubSession(clock=CLOCK, familiar=Familiar({CLOCK: 0}, run=5))
+    ledger = Ledger(itertools.count(ours).__next__)
+    with service(script) as url:
+        connection = Connection(
+            session,
+            address=lambda: Address(url, {}),
+            observer=watcher,
+            ledger=ledger,
+            meter=watcher.meter,
+            limits=LIMITS,
+            engine=Engine(gevent.get_hub()),
+        )
+        connection.start()
+        timed = watcher.meter.series(DELIVERY).latencies_ns
+        watcher.wait_for(lambda: len(watcher.samples) + len(timed) == 6)
+        connection.close()
+    assert watcher.counts["foreign"] == 3
+    untimed = [one for one in watcher.samples if one.latency_ns is None]
+    assert len(untimed) == 3
+    assert ledger.counts.received + len(timed) == 3
 
 
 def test_a_woken_scenario_may_close(stand_in: StandIn) -> None:
