@@ -10,7 +10,10 @@ import gc
 
 import gevent
 
-__all__ = ["breathe", "keep_what_lives", "release"]
+from wpsload.clock import clock_ns
+from wpsload.units import NS_PER_S
+
+__all__ = ["Breaths", "breathe", "keep_what_lives", "release"]
 
 _BREATH_S = 0.005
 """Long enough for the load to catch up. With 0 gevent would not even look at sockets."""
@@ -19,6 +22,23 @@ _BREATH_S = 0.005
 def breathe() -> None:
     """Let the event loop handle what has come meanwhile."""
     gevent.sleep(_BREATH_S)
+
+
+class Breaths:
+    """Breathes when called, for a second since it was made, and from then on not any more.
+
+    For work that others wait for. Where the load is more than the process can do, each breath takes
+    as long as all that is due, and what should take half a second would take a minute.
+    """
+
+    _LONGEST_NS = NS_PER_S
+
+    def __init__(self) -> None:
+        self._until_ns = clock_ns() + self._LONGEST_NS
+
+    def __call__(self) -> None:
+        if clock_ns() < self._until_ns:
+            breathe()
 
 
 def keep_what_lives() -> None:

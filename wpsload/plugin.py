@@ -35,7 +35,7 @@ from wpsload.clock_exchange import MasterClocks, WorkerClocks
 from wpsload.distributed import Master, Worker, longest_drain_s
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.exit_code import INTERRUPTED, exit_code
-from wpsload.housekeeping import breathe, keep_what_lives, release
+from wpsload.housekeeping import Breaths, keep_what_lives, release
 from wpsload.judging import Judging
 from wpsload.ledger import Outcomes
 from wpsload.locust_stats import LocustStats
@@ -213,6 +213,7 @@ def _keep_rolling(run: LoadRun, statistics: LocustStats) -> None:
 
 
 def _roll_gently(run: LoadRun) -> None:
+    breathe = Breaths()
     for _ in run.rolling():
         breathe()
 
@@ -232,7 +233,9 @@ def _write_seconds(csv: PubsubCsv, run: LoadRun, environment: Environment) -> No
         run.complete_fan_out()
         _writing(
             environment,
-            lambda: csv.write_seconds(run.recorder, now_s=unix_s(), users=users(), breathe=breathe),
+            lambda: csv.write_seconds(
+                run.recorder, now_s=unix_s(), users=users(), breathe=Breaths()
+            ),
         )
         _writing(environment, write_record)
         gevent.sleep(1)

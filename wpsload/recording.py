@@ -18,7 +18,7 @@ import gevent
 from wpsload import surroundings
 from wpsload.clock import unix_s
 from wpsload.errors import WpsloadError
-from wpsload.housekeeping import breathe
+from wpsload.housekeeping import Breaths
 from wpsload.metrics import CONNECTION_LOST, JOIN_GROUP
 from wpsload.options import OPTIONS, Settings
 from wpsload.phases import Mark, Phases
@@ -162,7 +162,8 @@ class Recording:
         """
         if (file := self.file) is None or self._is_over:
             return
-        record = self.record(recorder, doubts, is_over=False)
+        breathe = Breaths()
+        record = self.record(recorder, doubts, is_over=False, breathe=breathe)
         if record is None:
             return
         self._written_s = record.written_s
@@ -188,13 +189,22 @@ class Recording:
         if self.file is not None:
             self.file.write(to_json(record))
 
-    def record(self, recorder: Recorder, doubts: Sequence[str], *, is_over: bool) -> Record | None:
-        """What is known now; None if no run has begun. Thresholds are judged when it is over."""
+    def record(
+        self,
+        recorder: Recorder,
+        doubts: Sequence[str],
+        *,
+        is_over: bool,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> Record | None:
+        """What is known now; None if no run has begun. Thresholds are judged when it is over.
+
+        `breathe` is called now and then, for a load that goes on.
+        """
         if self._phases is None:
             return None
         settings = self._run.settings
         now_s = unix_s()
-        pause = _go_on if is_over else breathe  # nobody waits any more
         record = Record(
             state=("interrupted" if self._is_interrupted else "finished") if is_over else "running",
             scenario=redacted(self._scenario()),
@@ -207,14 +217,14 @@ class Recording:
             machine=self._machine,
             command=redacted_command(sys.argv),
             phases=self._phases.phases(now_s),
-            spans=spans_of(recorder, into=_PARTS if is_over else 1, breathe=pause),
+            spans=spans_of(recorder, into=_PARTS if is_over else 1, breathe=breathe),
             series=self._csv.series(recorder, now_s=now_s) if is_over else Series(),
             events=list(self._events),
             doubts=[redacted(one) for one in doubts],
         )
         for name, section in self._sections(self._run):
             record = with_section(record, name, section)
-            pause()
+            breathe()
         if is_over:
             record = replace(record, thresholds=judge(settings.thresholds, record))
         return record
@@ -260,10 +270,6 @@ class Recording:
             f" {settings.data_type}, groups of {settings.group_size},"
             " unless the scenario says otherwise"
         )
-
-
-def _go_on() -> None:
-    """No pause."""
 
 
 def _plain(value: object) -> bool | int | float | str | None:

@@ -4,11 +4,13 @@ import gc
 import socket
 
 import gevent
+import pytest
 
 from wpsload.clock import clock_ns
-from wpsload.housekeeping import breathe, keep_what_lives, release
+from wpsload.housekeeping import Breaths, breathe, keep_what_lives, release
 from wpsload.poller import EpollPoller, Source, WatcherPoller, has_epoll
 from wpsload.turn import Turn
+from wpsload.units import NS_PER_MS
 
 
 class Reader(Source):
@@ -41,6 +43,30 @@ def test_what_has_come_is_handled_within_a_breath() -> None:
             breathe()
             assert reader.heard.pop() == word
         poller.remove(near.fileno())
+
+
+def test_breaths_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is waited for goes on without them, however long each of them would be."""
+    monkeypatch.setattr(Breaths, "_LONGEST_NS", 30 * NS_PER_MS)
+    breathed = [0]
+
+    def load() -> None:
+        while True:
+            breathed[0] += 1
+            gevent.sleep(0.001)
+
+    running = gevent.spawn(load)
+    breathe_awhile = Breaths()
+    begun_ns = clock_ns()
+    breathe_awhile()
+    assert breathed[0] > 0
+    while clock_ns() < begun_ns + 30 * NS_PER_MS:
+        pass
+    before = breathed[0]
+    for _ in range(100):
+        breathe_awhile()
+    assert breathed[0] == before
+    running.kill()
 
 
 def test_the_collector_leaves_alone_what_lives() -> None:
