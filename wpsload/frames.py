@@ -60,6 +60,7 @@ _MASKED = 0x80
 _SHORT_BYTES = 125  # the longest payload whose size fits into the second byte
 LONGEST_CONTROL_BYTES = _SHORT_BYTES
 _short_head = Struct("!BB").pack
+_SHORT_TEXT_HEADS = tuple(_short_head(_WHOLE_TEXT, size) for size in range(_SHORT_BYTES + 1))
 _medium_head = Struct("!BBH").pack
 _long_head = Struct("!BBQ").pack
 
@@ -76,8 +77,8 @@ def encode(opcode: int, payload: bytes, *, mask_key: bytes | None = None) -> byt
     """
     size = len(payload)
     if mask_key is None:
-        if size <= _SHORT_BYTES:  # most of what a server writes
-            return _short_head(_FINAL | opcode, size) + payload
+        if opcode == TEXT and size <= _SHORT_BYTES:  # most of what a server writes
+            return _SHORT_TEXT_HEADS[size] + payload
         return header(opcode, size, is_masked=False) + payload
     return header(opcode, size, is_masked=True) + mask_key + masked(payload, mask_key)
 

@@ -95,10 +95,12 @@ class Wire:
         )
         self._feed = self._reader.feed
         self._hub = hub
+        self._receive = hub.receive
         self._ledger = ledger
         self._keep_alive_s = settings.keep_alive_s
         self._ack_delay_s = settings.ack_delay_s
-        self._turn = turn
+        self._at_end_of_turn = turn.add
+        self._flush = self.flush  # not bound anew for each message
         self._perform = perform
         self._ended = ended
         self._loop = asyncio.get_running_loop()
@@ -127,7 +129,7 @@ class Wire:
         for opcode, payload in self._feed(data):
             if opcode in _DATA_OPCODES:
                 if not self._is_over:
-                    outputs = self._hub.receive(self.id, payload, is_text=opcode == TEXT)
+                    outputs = self._receive(self.id, payload, is_text=opcode == TEXT)
                     if len(outputs) == 1 and type(outputs[0]) is SendAck:  # ours, and nothing else
                         _, answer, name = outputs[0]
                         self.queue_ack(answer, name)
@@ -187,7 +189,7 @@ class Wire:
         delay_s = self._ack_delay_s
         if not delay_s:
             if not self._outgoing:
-                self._turn.add(self.flush)
+                self._at_end_of_turn(self._flush)
             self._outgoing.append(data)
             self._ledger.wrote_ack(name, len(payload))
             return
@@ -322,7 +324,7 @@ class Wire:
         if self._is_over or self._pipe.is_closing:
             return False
         if not self._outgoing:
-            self._turn.add(self.flush)
+            self._at_end_of_turn(self._flush)
         self._outgoing.append(data)
         return True
 
