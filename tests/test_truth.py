@@ -8,6 +8,7 @@ under way at an edge: counts have to be equal, to the message.
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,26 @@ def test_two_workers_have_the_same_books(stand_in: StandIn, tmp_path: Path) -> N
     check_books(reported, stand_in)
     assert reported.books["delivered"] == reported.books["sent"] * GROUP
     assert reported.books["missing"] == 0
+
+
+def test_two_runs_on_one_hub_tell_their_messages_apart(stand_in: StandIn, tmp_path: Path) -> None:
+    """The same groups at the same time: what the other run sends is counted, and in no books."""
+    folders = [tmp_path / "0", tmp_path / "1"]  # named like the runs
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor() as pool:
+        one, other = pool.map(
+            lambda folder: load(stand_in, folder, "--wps-run-id", folder.name), folders
+        )
+    sent = [each.books["sent"] for each in (one, other)]
+    assert stand_in.stats()["deliveries"] == sum(sent) * 2 * GROUP
+    for run, reported, foreign in zip("01", (one, other), reversed(sent), strict=True):
+        assert reported.record.options["wps-run-id"] == int(run)
+        assert figures_of(reported.record).run.counts["foreign"] == foreign * GROUP
+        assert reported.books["delivered"] == reported.books["sent"] * GROUP
+        assert reported.books["missing"] == 0
+        assert reported.of(DELIVERY).latency.count == reported.books["delivered"]
+        assert "messages of other runs came" in reported.finished.said
 
 
 def test_acks_that_are_dropped_are_timeouts(

@@ -61,9 +61,9 @@ def _thresholds(text: str) -> str:
     return text
 
 
-def _run_id(text: str) -> int:
+def _run_id(text: str) -> int | None:
     if not text:
-        return 0
+        return None
     if not text.isdecimal() or int(text) > MOST_RUN:
         raise ConfigError(f"{text!r} is not a whole number from 0 to {MOST_RUN}")
     return int(text)
@@ -136,7 +136,7 @@ class Option:
         if self.check is None:
             return value
         try:
-            return self.check(str(value))
+            return self.check("" if value is None else str(value))
         except ConfigError as error:
             raise ConfigError(f"{self.flag}: {error.message}", hint=error.hint) from None
 
@@ -279,7 +279,7 @@ class Settings:
             interval_s=parse_duration_s(read["interval"]),
             plan=_chosen_plan(read["plan"], read["interval"]),
             seed=str(read["seed"]),
-            run_id=read["run-id"],
+            run_id=read["run-id"] or 0,
             data_type=read["data-type"],
             is_no_echo=bool(read["no-echo"]),
             has_ledger=not read["no-ledger"],

@@ -82,8 +82,8 @@ class Preparation:
         self._is_done = True
         self.has_forked = bool(options.processes)
         open_files.raise_limit()
-        if not options.wps_run_id:
-            options.wps_run_id = str(secrets.randbelow(MOST_RUN) + 1)
+        if options.wps_run_id is None:
+            options.wps_run_id = secrets.randbelow(MOST_RUN) + 1
         settings = Settings.read(vars(options))
         _check_numbers(options)
         if not options.worker:
