@@ -3,7 +3,8 @@
 Latencies cover the window and the drain, as a message may be under way at the end of the window:
 without the drain a stall at that moment would hide what it delayed. Connecting, joining and leaving
 groups happen before the window, so they cover the whole run. Rates are those of the window alone.
-A run that stopped before a window began has whole-run figures only.
+A run that stopped before a window began has whole-run figures only. The window of a ladder is that
+of the last rung that held, or of the first one if none did.
 """
 
 from collections.abc import Iterable
@@ -59,8 +60,8 @@ class Views:
 
 def figures_of(record: Record) -> Views:
     """The figures of every part of the run."""
-    spans = record.spans
-    run = _figures(spans)
+    run = _figures(record.spans)
+    spans = [one for one in record.spans if one.rung == record.shown_rung]
     parts = [[one] for one in spans if one.phase == "window"]
     if not parts:
         return Views(run=run, window=None, rates=run, parts=[])

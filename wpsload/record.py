@@ -28,12 +28,15 @@ __all__ = [
     "VERSION",
     "Event",
     "HistogramData",
+    "Ladder",
     "Machine",
     "MetricSeries",
     "MetricSpan",
     "Phase",
     "PhaseName",
+    "Published",
     "Record",
+    "Rung",
     "Series",
     "Span",
     "ThresholdResult",
@@ -117,7 +120,8 @@ class MetricSpan:
 class Span:
     """A stretch of whole seconds: one phase, or a part of the window.
 
-    `second` is Unix time, `counts` are those of `recorder.COUNTS`.
+    `second` is Unix time, `counts` are those of `recorder.COUNTS`. `rung` is the number of the rung
+    that a ladder stood on, from 1 on, and None without a ladder.
     """
 
     phase: PhaseName
@@ -125,6 +129,7 @@ class Span:
     seconds: int
     counts: dict[str, int]
     metrics: list[MetricSpan]
+    rung: int | None = None
 
     def __post_init__(self) -> None:
         if self.seconds < 1:
@@ -172,11 +177,12 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A phase as it really was; both in seconds, the start in Unix time."""
+    """A phase as it really was; both in seconds, the start in Unix time. `rung` as in `Span`."""
 
     name: PhaseName
     start_s: float
     length_s: float
+    rung: int | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start_s) and math.isfinite(self.length_s)) or self.length_s < 0:
@@ -212,6 +218,72 @@ class ThresholdResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """One rung of a ladder: what was asked for, and whether the service did it.
+
+    Its samples are the spans with its number; figures over its measured part are here as well.
+
+    Attributes:
+        number: from 1 on.
+        connections: that were asked for.
+        in_per_s: messages a second that its senders were to send, all together.
+        outcome: `held` the objective, `missed` it, `generator limit` if the generator's own verdict
+            was INVALID, `unfinished` if the run ended on it.
+        why: what was missed, or what limited the generator, in words; empty if it held.
+        verdict: on the generator while the rung was measured, see `docs/verdict.md`.
+        sent_per_s: messages a second that really were sent.
+        delivered_per_s: deliveries a second.
+        lost: deliveries that had to come and did not, and messages without an answer.
+    """
+
+    number: int
+    connections: int
+    in_per_s: float
+    outcome: Literal["held", "missed", "generator limit", "unfinished"]
+    why: list[str] = field(default_factory=list)
+    verdict: dict[str, Any] | None = None
+    sent_per_s: float = 0.0
+    delivered_per_s: float = 0.0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What the service's performance guide says of that scenario; `source` says where."""
+
+    units: int
+    connections: int
+    in_per_s: float
+    out_per_s: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder:
+    """A climb from rung to rung, until the objective was missed.
+
+    Attributes:
+        objective: thresholds that each rung had to hold, in the words of `--wps-threshold`.
+        rungs: those that were begun, in their order.
+        ended: `missed` if a rung missed the objective, `generator limit`, `top` if the last rung
+            held, `stopped` if somebody ended the run, None while it goes on.
+        held: the number of the last rung that held; None if none did.
+        published: to compare with; None if the guide has nothing alike.
+    """
+
+    objective: list[str]
+    rungs: list[Rung] = field(default_factory=list)
+    ended: Literal["missed", "generator limit", "top", "stopped"] | None = None
+    held: int | None = None
+    published: Published | None = None
+
+    @property
+    def best(self) -> Rung | None:
+        """The last rung that held."""
+        return next((one for one in self.rungs if one.number == self.held), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """Where the generator ran; None is unknown."""
 
@@ -223,7 +295,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One run.
+    """One run; `ladder` is None unless it climbed one.
 
     `spans` are apart from each other and cover it: connect, warm-up, up to five parts of the
     window, drain. Times are Unix time in seconds.
@@ -251,6 +323,12 @@ class Record:
     clocks: dict[str, Any] | None = None
     generator: dict[str, Any] | None = None
     verdict: dict[str, Any] | None = None
+    ladder: Ladder | None = None
+
+    @property
+    def shown_rung(self) -> int | None:
+        """The rung whose window is the window of the run: the last one that held, or the first."""
+        return None if self.ladder is None else self.ladder.held or 1
 
     @property
     def is_invalid(self) -> bool:
