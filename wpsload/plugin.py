@@ -18,6 +18,7 @@ from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 import logging
+import signal
 import sys
 import weakref
 from argparse import ArgumentParser, Namespace
@@ -144,6 +145,8 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
     interrupt.install(
         wait_for_master=(lambda: longest_drain_s(environment, run)) if is_forked_worker else None
     )
+    if environment.shape_class is not None and not isinstance(runner, WorkerRunner):
+        gevent.signal_handler(signal.SIGTERM, _end_shape, environment)
     if web_ui is not None:
         web_guard.install(web_ui, bind_host=web_ui.host)
         for user_class in _our_users(environment):
@@ -315,6 +318,14 @@ def _break_off(environment: Environment, **_: Any) -> None:
     """Locust ends while a run goes on: somebody sent a signal."""
     if (recording := process.recording) is not None and recording.is_running:
         recording.stop(run_of(environment).recorder, is_interrupted=True)
+
+
+def _end_shape(environment: Environment) -> None:
+    """Somebody sent a signal: headless, Locust listens for it only once a load shape is over."""
+    runner = environment.runner
+    if runner is not None and runner.shape_greenlet is not None:
+        _break_off(environment)
+        runner.shape_greenlet.kill(block=False)
 
 
 def _sections(run: LoadRun) -> Iterator[tuple[str, dict[str, Any]]]:
