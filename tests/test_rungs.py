@@ -122,6 +122,15 @@ def test_a_suspect_generator_is_no_limit() -> None:
     assert rung.verdict == verdict.to_dict()
 
 
+def test_a_late_generator_may_be_only_warned_of() -> None:
+    """With --wps-verdict warn: the rung is judged, and its verdict is in the record."""
+    verdict = Verdict(Level.INVALID, (Reason(Level.INVALID, "it was late", "do less"),), "")
+    rung = second_rung(climbed(), verdict=verdict, is_enforced=False)
+    assert rung.outcome == "held"
+    assert rung.verdict is not None
+    assert rung.verdict["level"] == "INVALID"
+
+
 def test_nobody_need_look_at_the_generator() -> None:
     """With --wps-verdict off."""
     rung = second_rung(climbed(), verdict=None)

@@ -290,6 +290,7 @@ class Ladder(LoadTestShape):
                 duplicated=now.duplicated - self._before.duplicated,
                 missing=now.missing - self._before.missing,
                 verdict=verdict,
+                is_enforced=settings.verdict == "fail",
             ),
         )
         self._rungs.append(rung)

@@ -28,6 +28,7 @@ class Surroundings:
         duplicated: deliveries that came once more.
         missing: deliveries that the ledger misses.
         verdict: on the generator, None if nobody looked.
+        is_enforced: False if a late generator is only to be warned of.
     """
 
     members: int
@@ -35,6 +36,7 @@ class Surroundings:
     duplicated: int
     missing: int
     verdict: Verdict | None
+    is_enforced: bool = True
 
 
 def judged(
@@ -68,7 +70,7 @@ def judged(
     if sent_per_s < _LEAST_SENT_RATIO * step.in_per_s:
         missed.append(f"only {sent_per_s:.1f} of {step.in_per_s:g} messages/s could be sent")
     verdict = surroundings.verdict
-    is_limit = verdict is not None and verdict.is_invalid
+    is_limit = verdict is not None and verdict.is_invalid and surroundings.is_enforced
     return Rung(
         number=number,
         connections=step.connections,
