@@ -72,6 +72,7 @@ class Process:
         self.judging: Judging | None = None
         self.recording: Recording | None = None
         self.doubts: list[str] = []
+        self.broken: list[str] = []  # doubts that stay, whichever run it is
         self.writing = RLock()  # held while something is written in pieces, see `_writing`
         self.ending: list[str] = []
         self.is_ending_on_stderr = False
@@ -183,7 +184,8 @@ def _keep_going(environment: Environment, work: Callable[..., None], *arguments:
 
     def tell(greenlet: Any) -> None:
         kind = type(greenlet.exception).__name__
-        _doubt(environment, f"a mistake in wpsload ended its bookkeeping: {kind}, see the log")
+        process.broken.append(f"a mistake in wpsload ended its bookkeeping: {kind}, see the log")
+        _doubt(environment, process.broken[-1])
 
     gevent.spawn(work, *arguments).link_exception(tell)
 
@@ -287,7 +289,7 @@ def _take_over_doubts(environment: Environment) -> None:
 @events.test_start.add_listener
 def _start(environment: Environment, **_: Any) -> None:
     process.has_run = True
-    process.doubts.clear()
+    process.doubts[:] = process.broken
     run = run_of(environment)
     if process.clocks is not None:
         process.clocks.begin()
