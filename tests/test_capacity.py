@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from locusting import Finished, on_one_core, run_locust, running_locust
+from locusting import Finished, environment, on_one_core, run_locust, running_locust
 from serving import DEADLINE_S, StandIn
 
 from wpsload.figures import figures_of
@@ -144,3 +146,24 @@ def test_a_ladder_that_cannot_be_climbed_is_refused(
     assert finished.code == 2, finished.said
     assert message in finished.said
     assert "Traceback" not in finished.said
+
+
+def test_fewer_tokens_than_connections_are_found_before_the_load(
+    stand_in: StandIn, tmp_path: Path
+) -> None:
+    """As many as the highest rung has are needed."""
+    minted = subprocess.run(
+        [*(sys.executable, "-m", "wpsload", "tokens"), "--count", "39", "--out", "tokens.jsonl"],
+        cwd=tmp_path,
+        env=environment({"WPS_CONNECTION_STRING": stand_in.connection_string}),
+        check=False,
+    )
+    assert minted.returncode == 0
+    finished = run_locust(
+        *("capacity.py", "--wps-ladder", LADDER),
+        folder=tmp_path,
+        environ={"WPS_TOKENS_FILE": "tokens.jsonl"},
+    )
+    assert finished.code == 2, finished.said
+    assert "39" in finished.said
+    assert stand_in.stats()["connections_total"] <= 1
