@@ -24,8 +24,8 @@ def climb(
     """A climb with short rungs, and its record."""
     finished = run_locust(
         "capacity.py",
-        *("--wps-ladder", ladder, "--wps-settle", "1s", "--wps-measure", "3s"),
-        *("--wps-slo", "delivery.p99<300ms", "--wps-slo", "loss==0", *arguments),
+        *("--wps-ladder", ladder, "--wps-settle", "1s", "--wps-measure", "4s"),
+        *("--wps-slo", "delivery.p99<1s", "--wps-slo", "loss==0", *arguments),
         folder=folder,
         environ={"WPS_CONNECTION_STRING": stand_in.connection_string, "WPS_VERDICT": verdict},
     )
@@ -61,7 +61,7 @@ def test_it_finds_the_rung_below_the_ceiling(
     assert outcomes == ["held"] * held + ["missed"] * (held < 3)
     assert finished.code == (0 if held else 3), finished.said
     if held < 3:
-        assert any("delivery.p99<300ms" in why for why in ladder.rungs[-1].why)
+        assert any("delivery.p99<1s" in why for why in ladder.rungs[-1].why)
     if ladder.best is not None:  # what is shown of the run is the rung that held
         shown = figures_of(record)
         assert shown.rates.counts["sent"] / shown.rates.seconds == ladder.best.sent_per_s
@@ -71,7 +71,7 @@ def test_it_finds_the_rung_below_the_ceiling(
         assert shown.window is not None
         p99_ns = shown.window.metrics[DELIVERY].latency.quantile(0.99)
         assert p99_ns is not None
-        assert p99_ns < 300_000_000
+        assert p99_ns < 1_000_000_000
 
 
 def test_lost_deliveries_miss_the_objective(

@@ -131,6 +131,7 @@ class Ladder(LoadTestShape):
 
     def _forget(self) -> None:
         self._climb: Climb | None = None
+        self._chosen: Settings | None = None
         self._rungs: list[Rung] = []
         self._ended: Literal["missed", "generator limit", "top"] | None = None
         self._ready = 0
@@ -185,7 +186,10 @@ class Ladder(LoadTestShape):
 
     @property
     def _settings(self) -> Settings:
-        return Settings.read(vars(self._environment.parsed_options))
+        """Those that the climb began with, whatever somebody changes on Locust's page meanwhile."""
+        if self._chosen is None:
+            self._chosen = Settings.read(vars(self._environment.parsed_options))
+        return self._chosen
 
     @property
     def _spawn_per_s(self) -> float:
