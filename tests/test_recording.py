@@ -175,6 +175,7 @@ def test_each_run_of_the_page_has_a_record(stand_in: StandIn, tmp_path: Path) ->
         acks = 0
         for _ in range(2):
             start = {"user_count": 4, "spawn_rate": 4, "wps_threshold": "loss==0"}
+            start["wps_run_id"] = ""  # as the page sends an empty field
             assert post(f"{page}/swarm", start)["success"]
             while stand_in.stats()["acks_total"] < acks + 200:
                 assert process.poll() is None
@@ -187,6 +188,9 @@ def test_each_run_of_the_page_has_a_record(stand_in: StandIn, tmp_path: Path) ->
     assert [one.thresholds[0].passed for one in found] == [True, True]
     total = sum(sum(one.series.columns["acked"]) for one in found)
     assert total == stand_in.stats()["acks_total"]
+    runs = {one.options["wps-run-id"] for one in found}
+    assert len(runs) == 2
+    assert not runs & {"", "0", 0, None}
 
 
 def test_the_window_waits_until_all_have_joined(

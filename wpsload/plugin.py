@@ -42,7 +42,7 @@ from wpsload.ledger import Outcomes
 from wpsload.locust_stats import LocustStats
 from wpsload.metrics import SEND_TO_GROUP
 from wpsload.options import Settings, add_options
-from wpsload.preparation import Preparation
+from wpsload.preparation import Preparation, choose_run_id
 from wpsload.pubsub_csv import PubsubCsv
 from wpsload.record import Record
 from wpsload.recording import Recording
@@ -293,6 +293,8 @@ def _start(environment: Environment, **_: Any) -> None:
     run = run_of(environment)
     if process.clocks is not None:
         process.clocks.begin()
+    if (options := environment.parsed_options) is not None:
+        choose_run_id(options)
     with process.writing:
         run.start(Settings.read(vars(environment.parsed_options)))
         if _preparation.csv is not None:
