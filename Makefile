@@ -5,10 +5,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs bench bench-quick autobahn lock clean
+.PHONY: help install demo test lint types docs bench bench-quick autobahn lock clean
 
 help:  ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.run  ## Set up what a run needs, and nothing else
 
 demo: $(VENV)/.run  ## Run the main job for 20 s against a local stand-in of the service
 	@mkdir -p reports/demo
