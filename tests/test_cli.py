@@ -50,7 +50,7 @@ def now_s() -> float:
 # Help
 
 
-@pytest.mark.parametrize("command", [[], ["url"], ["tokens"], ["report"]])
+@pytest.mark.parametrize("command", [[], ["app"], ["url"], ["tokens"], ["report"]])
 def test_help_fits_a_terminal(command: list[str]) -> None:
     """Help has at most 80 columns, however wide the terminal is."""
     done = wpsload(*command, "--help")
