@@ -26,6 +26,11 @@ INTERRUPTED = 130
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 
+_WHAT_NEXT = """\
+try it: put it into WPS_CLIENT_URL, then python docs/clients/python/pubsub.py; other
+languages, and a page that takes it by hand, are in docs/clients/README.md"""
+
+
 @click.group(context_settings=CONTEXT, no_args_is_help=False)
 @click.version_option(__version__, prog_name="wpsload")
 def cli() -> None:
@@ -73,6 +78,8 @@ def url(
         click.echo(json.dumps(parts))
     else:
         click.echo(client.url.reveal())
+    if sys.stdout.isatty():
+        click.echo(_WHAT_NEXT, err=True)
 
 
 @cli.command()
