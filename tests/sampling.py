@@ -1,5 +1,7 @@
 """The sample clients of `docs/clients` as processes, with what they need and what they print."""
 
+import atexit
+import contextlib
 import json
 import os
 import queue
@@ -56,22 +58,39 @@ def _node_modules() -> Path:
     folder = cache_folder() / f"clients-{'-'.join(packages).replace('^', '')}"
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=cache_folder()) as made:
-            done = subprocess.run(
-                ["npm", "install", "--prefix", made, "--ignore-scripts", "--no-save", *packages],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=_INSTALL_S,
-                check=False,
-            )
-            if done.returncode != 0:
-                pytest.skip(f"npm cannot install {', '.join(packages)}: {done.stdout[-300:]}")
+            install = ["npm", "install", "--prefix", made, "--ignore-scripts", "--no-save"]
+            _run([*install, *packages], otherwise=pytest.skip)
             try:
                 (Path(made) / "node_modules").rename(folder)
             except OSError:  # another process of this run was first
                 assert folder.exists()
     return folder
+
+
+@cache
+def _csharp() -> Path:
+    """A copy of the C# clients that are built, so that the tree stays as it is."""
+    folder = Path(tempfile.mkdtemp(prefix="wpsload-csharp-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    shutil.copytree(CLIENTS / "csharp", folder / "csharp")
+    for project in sorted((folder / "csharp").iterdir()):
+        _run(["dotnet", "restore", str(project)], otherwise=pytest.skip)
+        _run(["dotnet", "build", "--no-restore", str(project)], otherwise=pytest.fail)
+    return folder
+
+
+def _run(command: list[str], *, otherwise: Callable[[str], object]) -> None:
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_INSTALL_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        otherwise(f"{' '.join(command[:2])} failed: {done.stdout[-300:]}")
 
 
 class Program:
@@ -110,16 +129,16 @@ class Program:
 
     def interrupt(self) -> int:
         """Press Ctrl-C; the exit code."""
-        self._process.send_signal(signal.SIGINT)
-        code = self._process.wait(DEADLINE_S)
+        os.killpg(self._process.pid, signal.SIGINT)  # as a terminal does, to its children too
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit code, once it has ended and all that it printed is there."""
+        code = self._process.wait(3 * DEADLINE_S)
         self._reader.join(DEADLINE_S)
         while not self._lines.empty():
             self.printed.append(self._lines.get())
         return code
-
-    def wait(self) -> int:
-        """The exit code, when it ends by itself."""
-        return self._process.wait(3 * DEADLINE_S)
 
 
 def _frame(line: str) -> dict[str, Any]:
@@ -136,7 +155,8 @@ def running(
         try:
             yield Program(process)
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _started(
@@ -146,11 +166,12 @@ def _started(
     extra = available(language) | environ
     return subprocess.Popen(
         [sys.executable if program == "python" else program, *rest, *arguments],
-        cwd=CLIENTS,
-        env=environment({"PATH": os.environ["PATH"], **extra}),
+        cwd=_csharp() if language == "C#" else CLIENTS,
+        env=environment(extra),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         encoding="utf-8",
+        start_new_session=True,
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -103,6 +104,46 @@ def test_mistakes_are_explained_in_json(start_app: Callable[..., str]) -> None:
         (requests.post(url, timeout=DEADLINE_S), 405, f"method not allowed: {how}"),
     ):
         assert (answer.status_code, answer.json()) == (status, {"error": said})
+
+
+def test_other_web_pages_get_nothing(start_app: Callable[..., str]) -> None:
+    """A page whose name was made to lead to this machine could read the token otherwise."""
+    url = start_app()
+    for host, status in (("evil.example", 403), ("localhost:1", 200), ("[::1]:80", 200)):
+        answer = requests.get(url, params={"id": "u"}, headers={"Host": host}, timeout=DEADLINE_S)
+        assert answer.status_code == status, host
+
+
+def test_the_commands_of_the_readme(shared_stand_in: StandIn, tmp_path: Path) -> None:
+    """Its two commands, the server and a run that uses it, work together."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```shell\n(.*?)^```$", readme, re.M | re.S)
+    server, run = block.replace("8080", str(free_port())).splitlines()
+    connection_string = shared_stand_in.connection_string
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environ = environment({"WPS_CONNECTION_STRING": connection_string, "PATH": path})
+    (tmp_path / "locustfiles").symlink_to(ROOT / "locustfiles")
+    with subprocess.Popen(
+        server.split(), env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("http://")
+            done = subprocess.run(
+                ["bash", "-c", run],
+                cwd=tmp_path,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=6 * DEADLINE_S,
+                check=False,
+            )
+        finally:
+            process.kill()
+    assert done.returncode == 0, done.stdout
+    assert "CONNECT  negotiate" in done.stdout
 
 
 def test_a_run_negotiates_and_connects(

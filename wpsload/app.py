@@ -4,13 +4,14 @@ Source: protocol reference, 2.4.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from wpsload import open_files
 from wpsload.errors import ConfigError
-from wpsload.listening import cannot_listen, stop_signals
+from wpsload.listening import cannot_listen, is_loopback, stop_signals
 from wpsload.minting import Minting
 
 __all__ = ["NEGOTIATE_PATH", "application", "serve"]
@@ -19,11 +20,16 @@ NEGOTIATE_PATH = "/negotiate"
 
 _HOW = f"ask GET {NEGOTIATE_PATH}?id=USER"
 _BACKLOG = 4096  # a load test negotiates for many users at once
+_PORT = re.compile(r":\d*$")
 _PRIVATE = {"Cache-Control": "no-store"}  # an answer holds a token
 
 
-def application(minting: Minting) -> web.Application:
-    """The aiohttp application that hands out what `minting` says, and every error as JSON."""
+def application(minting: Minting, *, host: str) -> web.Application:
+    """The aiohttp application that hands out what `minting` says, and every error as JSON.
+
+    If nobody but this machine reaches `host`, only requests to a name of this machine are answered:
+    another web page could have its own name lead here, and read the tokens.
+    """
 
     async def negotiate(request: web.Request) -> web.Response:
         user_id = request.query.get("id", "")
@@ -39,6 +45,9 @@ def application(minting: Minting) -> web.Application:
     async def in_json(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
+        asked_for = _PORT.sub("", request.host).strip("[]")
+        if is_loopback(host) and not is_loopback(asked_for):
+            return _error(403, f"ask 127.0.0.1 or localhost, not {asked_for}")
         try:
             return await handler(request)
         except web.HTTPException as error:
@@ -62,7 +71,9 @@ async def serve(
         ConfigError: if the address cannot be listened on.
     """
     open_files.raise_limit()
-    runner = web.AppRunner(application(minting), access_log=None)  # it would log user ids
+    runner = web.AppRunner(
+        application(minting, host=host), access_log=None
+    )  # it would log user ids
     stopping = asyncio.Event()
     try:
         await runner.setup()

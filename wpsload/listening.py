@@ -17,6 +17,7 @@ __all__ = [
     "cannot_listen",
     "check_host",
     "host_option",
+    "is_loopback",
     "port_option",
     "reachable_at",
     "stop_signals",
@@ -50,7 +51,7 @@ def check_host(host: str) -> None:
 
 def reachable_at(host: str, port: int) -> str:
     """The address of what listens there, as `http://127.0.0.1:8080`; warns if others reach it."""
-    if not _is_loopback(host):
+    if not is_loopback(host):
         click.echo(
             f"warning: listening on {host}: other machines can connect, without encryption",
             err=True,
@@ -60,7 +61,7 @@ def reachable_at(host: str, port: int) -> str:
     return f"http://{printed_host}:{port}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """True if nobody on another machine can reach what listens on `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback

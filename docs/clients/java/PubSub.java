@@ -3,10 +3,8 @@
 // java PubSub.java [URL] [GROUP]      without URL, or with '', it is that of WPS_CLIENT_URL
 
 import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.WebSocket;
-import java.util.concurrent.CompletionStage;
-import java.util.concurrent.CountDownLatch;
+import java.net.http.*;
+import java.util.concurrent.*;
 
 public class PubSub implements WebSocket.Listener {
     private final StringBuilder frame = new StringBuilder();
@@ -26,7 +24,7 @@ public class PubSub implements WebSocket.Listener {
         var client = new PubSub(args.length > 1 ? args[1] : "room-0");
         var socket = HttpClient.newHttpClient().newWebSocketBuilder()
                 .subprotocols("json.webpubsub.azure.v1").buildAsync(URI.create(url), client).join();
-        Runtime.getRuntime().addShutdownHook(new Thread(
+        Runtime.getRuntime().addShutdownHook(new Thread( // Ctrl-C
                 () -> socket.sendClose(WebSocket.NORMAL_CLOSURE, "").handle((sent, error) -> sent).join()));
         client.ask(socket, "'type':'joinGroup','group':'%s','ackId':1");
         client.closed.await();
@@ -52,7 +50,6 @@ public class PubSub implements WebSocket.Listener {
 
     @Override
     public CompletionStage<?> onClose(WebSocket socket, int code, String reason) {
-        System.err.println("closed " + code);
         closed.countDown();
         return null;
     }

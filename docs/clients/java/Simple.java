@@ -3,10 +3,8 @@
 // java Simple.java [URL]      without it the URL is that of WPS_CLIENT_URL
 
 import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.WebSocket;
-import java.util.concurrent.CompletionStage;
-import java.util.concurrent.CountDownLatch;
+import java.net.http.*;
+import java.util.concurrent.*;
 
 public class Simple implements WebSocket.Listener {
     private final StringBuilder frame = new StringBuilder();
@@ -22,7 +20,7 @@ public class Simple implements WebSocket.Listener {
         // No subprotocol: frames are messages, and there are no others.
         var socket = HttpClient.newHttpClient().newWebSocketBuilder()
                 .buildAsync(URI.create(url), client).join();
-        Runtime.getRuntime().addShutdownHook(new Thread(
+        Runtime.getRuntime().addShutdownHook(new Thread( // Ctrl-C
                 () -> socket.sendClose(WebSocket.NORMAL_CLOSURE, "").handle((sent, error) -> sent).join()));
         socket.sendText("hello from Java", true);
         client.closed.await();
@@ -41,7 +39,6 @@ public class Simple implements WebSocket.Listener {
 
     @Override
     public CompletionStage<?> onClose(WebSocket socket, int code, String reason) {
-        System.err.println("closed " + code);
         closed.countDown();
         return null;
     }
