@@ -24,7 +24,7 @@ from serving import DEADLINE_S, ROOT
 
 from benchmarks.programs import cache_folder
 
-__all__ = ["CLIENTS", "COMMANDS", "Program", "available", "running"]
+__all__ = ["CLIENTS", "COMMANDS", "Program", "running"]
 
 CLIENTS = ROOT / "docs" / "clients"
 
@@ -39,7 +39,7 @@ COMMANDS = {
 _INSTALL_S = 300
 
 
-def available(language: str) -> dict[str, str]:
+def _available(language: str) -> dict[str, str]:
     """The environment for clients of that language; skips the test where they cannot run."""
     needed = {"Node": ("node", "npm"), "Java": ("javac",), "C#": ("dotnet",)}.get(language, ())
     missing = [name for name in needed if shutil.which(name) is None]
@@ -163,7 +163,7 @@ def _started(
     language: str, command: str, arguments: Sequence[str], environ: dict[str, str]
 ) -> "subprocess.Popen[str]":
     program, *rest = command.split()
-    extra = available(language) | environ
+    extra = _available(language) | environ
     return subprocess.Popen(
         [sys.executable if program == "python" else program, *rest, *arguments],
         cwd=_csharp() if language == "C#" else CLIENTS,
