@@ -50,7 +50,7 @@ def now_s() -> float:
 # Help
 
 
-@pytest.mark.parametrize("command", [[], ["url"], ["tokens"], ["report"]])
+@pytest.mark.parametrize("command", [[], ["app"], ["url"], ["tokens"], ["report"]])
 def test_help_fits_a_terminal(command: list[str]) -> None:
     """Help has at most 80 columns, however wide the terminal is."""
     done = wpsload(*command, "--help")
@@ -94,6 +94,30 @@ def test_url_is_one_line_on_stdout() -> None:
     assert (client.hub, client.user_id, client.roles, client.groups) == ("load", None, (), ())
     assert client.expires_s is not None
     assert abs(client.expires_s - 3600 - now_s()) < DEADLINE_S
+
+
+@posix_only
+def test_url_says_what_to_do_with_it_on_a_terminal() -> None:
+    """A person is told of the sample clients; what they capture is the URL alone."""
+    master, terminal = os.openpty()
+    with open(master, "rb", buffering=0) as screen:
+        done = subprocess.run(
+            [sys.executable, "-m", "wpsload", "url"],
+            env=os.environ | {"WPS_CONNECTION_STRING": TEXT, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=terminal,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE_S,
+            check=True,
+        )
+        os.close(terminal)
+        shown = screen.read(65536).decode()
+    parse_client_url(shown)
+    assert "docs/clients/README.md" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+    (named,) = re.findall(r"docs/clients/\S+\.py", done.stderr)
+    assert (ROOT / named).is_file()
 
 
 def test_url_has_what_was_asked_for() -> None:

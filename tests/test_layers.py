@@ -41,6 +41,7 @@ LAYERS = {
         *("clock", "dialing", "target", "options", "pubsub_csv", "record_file", "surroundings"),
         *("housekeeping", "open_files", "preflight", "preparation", "terminal"),
         *("arguments", "embedded", "interrupt", "negotiate"),
+        *("app", "app_command", "listening", "minting"),
         *(
             "standin.access",
             "standin.delivery",

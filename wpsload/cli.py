@@ -6,20 +6,17 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from wpsload import __version__
+from wpsload.app_command import app
 from wpsload.arguments import WholeNumber
 from wpsload.errors import ConfigError, WpsloadError
+from wpsload.minting import Minting, groups_option, hub_option, roles_option, ttl_option
 from wpsload.standin.command import serve
 from wpsload.terminal import fail
-
-if TYPE_CHECKING:
-    from wpsload.tokens import ClientUrl
 
 __all__ = ["cli", "main"]
 
@@ -27,6 +24,11 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
+
+
+_WHAT_NEXT = """\
+try it: put it into WPS_CLIENT_URL, then python docs/clients/python/pubsub.py; other
+languages, and a page that takes it by hand, are in docs/clients/README.md"""
 
 
 @click.group(context_settings=CONTEXT, no_args_is_help=False)
@@ -39,44 +41,15 @@ def cli() -> None:
 
 
 cli.add_command(serve)
-
-_HUB = click.option(
-    "--hub",
-    envvar="WPS_HUB",
-    show_envvar=True,
-    default="load",
-    show_default=True,
-    help="Hub that the clients connect to.",
-)
-_TTL = click.option(
-    "--ttl",
-    default="60m",
-    show_default=True,
-    metavar="DURATION",
-    help="Lifetime, such as 90s, 60m or 1h30m.",
-)
-_ROLES = click.option(
-    "--role",
-    "roles",
-    multiple=True,
-    metavar="ROLE",
-    help="Role to grant, such as webpubsub.sendToGroup; repeatable.",
-)
-_GROUPS = click.option(
-    "--group",
-    "groups",
-    multiple=True,
-    metavar="GROUP",
-    help="Group that the client is in from the start; repeatable.",
-)
+cli.add_command(app)
 
 
 @cli.command()
 @click.option("--user-id", metavar="ID", help="User id of the client; anonymous if not given.")
-@_TTL
-@_ROLES
-@_GROUPS
-@_HUB
+@ttl_option
+@roles_option
+@groups_option
+@hub_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with its parts.")
 def url(
     *,
@@ -92,7 +65,8 @@ def url(
     The access key is read from WPS_CONNECTION_STRING. Without --role the
     client can receive, but neither join groups nor send to them.
     """
-    client = next(_mint([user_id], hub=hub, ttl=ttl, roles=roles, groups=groups))
+    minting = Minting.read(hub=hub, ttl=ttl, roles=roles, groups=groups)
+    client = minting.client_url(user_id)
     if as_json:
         parts = {
             "url": client.url.reveal(),
@@ -104,13 +78,15 @@ def url(
         click.echo(json.dumps(parts))
     else:
         click.echo(client.url.reveal())
+    if sys.stdout.isatty():
+        click.echo(_WHAT_NEXT, err=True)
 
 
 @cli.command()
 @click.option("--count", type=WholeNumber(1), required=True, metavar="N", help="Number of tokens.")
-@_TTL
-@_ROLES
-@_GROUPS
+@ttl_option
+@roles_option
+@groups_option
 @click.option(
     "--user-id",
     default="load-{n}",
@@ -118,7 +94,7 @@ def url(
     metavar="TEMPLATE",
     help="User id; {n} becomes the number of the token.",
 )
-@_HUB
+@hub_option
 @click.option(
     "--start",
     type=WholeNumber(0),
@@ -152,7 +128,8 @@ def tokens(
     from wpsload.client_url import format_line
 
     users = _user_ids(user_id, range(start, start + count))
-    lines = map(format_line, _mint(users, hub=hub, ttl=ttl, roles=roles, groups=groups))
+    minting = Minting.read(hub=hub, ttl=ttl, roles=roles, groups=groups)
+    lines = (format_line(minting.client_url(user)) for user in users)
     if out == "-":
         for line in lines:
             click.echo(line)
@@ -191,46 +168,6 @@ def report(*, run: Path, format_: str) -> None:
     else:
         for line in report_lines(record):
             click.echo(line)
-
-
-def _mint(
-    user_ids: Iterable[str | None],
-    *,
-    hub: str,
-    ttl: str,
-    roles: tuple[str, ...],
-    groups: tuple[str, ...],
-) -> Iterator["ClientUrl"]:
-    """A client URL per user, signed with the key of WPS_CONNECTION_STRING, all of one moment."""
-    from wpsload.names import validate_group, validate_hub, validate_role
-    from wpsload.tokens import ConnectionString, mint
-    from wpsload.units import parse_duration_s
-
-    text = os.environ.get("WPS_CONNECTION_STRING", "")
-    if not text.strip():
-        raise ConfigError(
-            "WPS_CONNECTION_STRING is not set",
-            hint="copy it from the portal under Keys; there is no option for it, because "
-            "others can read the command line",
-        )
-    connection = ConnectionString.parse(text)
-    validate_hub(hub, source="--hub")
-    for role in roles:
-        validate_role(role, source="--role")
-    for group in groups:
-        validate_group(group, source="--group")
-    ttl_s = parse_duration_s(ttl)
-    now_s = datetime.now(UTC).timestamp()
-    for user_id in user_ids:
-        yield mint(
-            connection,
-            hub,
-            now_s=now_s,
-            ttl_s=ttl_s,
-            user_id=user_id,
-            roles=roles,
-            groups=groups,
-        )
 
 
 def _user_ids(template: str, numbers: range) -> Iterator[str]:

@@ -19,7 +19,7 @@ from wpsload import frames
 from wpsload.agenda import Entry
 from wpsload.dialing import Address, Dialed
 from wpsload.engine import Engine
-from wpsload.errors import LocalProtocolError, RemoteProtocolError
+from wpsload.errors import ConnectError, LocalProtocolError, RemoteProtocolError
 from wpsload.fan_out import FOLLOWED_MASK
 from wpsload.ledger import Ledger, Stream
 from wpsload.link import NORMAL_CLOSURE, Limits, Link
@@ -31,6 +31,7 @@ from wpsload.metrics import (
     DELIVERY,
     JOIN_GROUP,
     LEAVE_GROUP,
+    NEGOTIATE,
     SEND_TO_GROUP,
     SEND_TO_GROUP_SERVICE,
     UNANSWERED,
@@ -99,7 +100,7 @@ class Connection:
     Args:
         session: the protocol; simple or PubSub.
         address: gives the address for each attempt to connect; may raise `ConnectError`.
-        may_wait: False if `address` never waits for anybody: that spares a greenlet.
+        may_wait: True if `address` asks somebody, which is timed; False spares a greenlet.
         observer: told of every sample, count and message that the meter does not hold.
         meter: where answers and deliveries are timed and traffic is counted.
         ledger: where every message and every delivery is accounted for.
@@ -118,6 +119,7 @@ class Connection:
         "_error",
         "_has_opened",
         "_hub",
+        "_is_negotiating",
         "_is_open",
         "_is_started",
         "_is_stopping",
@@ -180,6 +182,7 @@ class Connection:
         self._has_opened = False  # the present link, or the last one
         self._was_open = False  # ever
         self._is_open = False
+        self._is_negotiating = False
         self._error: BaseException | None = None
         self._attempt = 0
         self._started_ns = 0
@@ -474,11 +477,24 @@ class Connection:
         self._link = kind(
             self._engine,
             self,
-            address=self._address,
+            address=self._negotiate if self._may_address_wait else self._address,
             may_wait=self._may_address_wait,
             subprotocol=self._session.subprotocol,
             limits=self._limits,
         )
+
+    def _negotiate(self) -> Address:
+        """The address, from somebody who has to be asked; may wait."""
+        started_ns = self._clock_ns()
+        self._is_negotiating = True
+        try:
+            found = self._address()
+        except ConnectError as error:
+            self._is_negotiating = error.phase == "negotiate"  # or nobody was asked
+            raise
+        self._is_negotiating = False
+        self._time(NEGOTIATE, self._clock_ns() - started_ns)
+        return found
 
     def _not_connected(self) -> None:
         if self._link is not None:
@@ -655,11 +671,13 @@ class Connection:
         self._settled = {}
         if has_opened:
             self._observer.count("closed", 1)
+        opening = NEGOTIATE if self._is_negotiating else CONNECT
+        self._is_negotiating = False
         if not is_ours:
-            metric = CONNECTION_LOST if has_opened else CONNECT
+            metric = CONNECTION_LOST if has_opened else opening
             self._observer.record(Sample(metric, None, failure, is_answered=False))
         elif not has_opened and lasted_s >= _UNFINISHED_S:
-            self._observer.record(Sample(CONNECT, None, "unfinished at stop", is_answered=False))
+            self._observer.record(Sample(opening, None, "unfinished at stop", is_answered=False))
         if not self._is_stopping:
             # A service that closes at once is not to be asked at once again.
             self._attempt = 1 if lasted_s > _BACK_OFF_LIMIT_S else self._attempt + 1

@@ -15,6 +15,7 @@ __all__ = [
     "JOIN_GROUP",
     "LEAVE_GROUP",
     "METRICS",
+    "NEGOTIATE",
     "OWN_METRICS",
     "SEND_TO_GROUP",
     "SEND_TO_GROUP_SERVICE",
@@ -37,6 +38,11 @@ class Metric(NamedTuple):
     meaning: str
 
 
+NEGOTIATE = Metric(
+    "CONNECT",
+    "negotiate",
+    "app server asked for a client URL → answered; before `connect` begins",
+)
 CONNECT = Metric(
     "CONNECT",
     "connect",
@@ -76,6 +82,7 @@ GROUP_LAST = Metric(
 )
 
 METRICS: tuple[Metric, ...] = (
+    NEGOTIATE,
     CONNECT,
     *CONNECT_PHASES.values(),
     CONNECTION_LOST,

@@ -6,9 +6,9 @@ the whole run, with means per second and percentiles over all its samples; it is
 atomically once a minute and at the end.
 
 The columns are those of `COLUMNS`. Latencies are in milliseconds with three decimals, and are of
-successes only. Their columns begin with the name of the metric: `connect`, `connect.dns` … for
-connecting, the request's name for acks (`joinGroup`, `leaveGroup`, `sendToGroup`, `event`), `echo`
-and `delivery`. Metrics of a scenario's own have no column.
+successes only. Their columns begin with the name of the metric: `negotiate`, `connect`,
+`connect.dns` … for connecting, the request's name for acks (`joinGroup`, `leaveGroup`,
+`sendToGroup`, `event`), `echo` and `delivery`. Metrics of a scenario's own have no column.
 
 A field is blank where there is no sample. In the row for the run a percentile is blank as well if
 fewer than 10 samples lie beyond it (p99 takes 1,000 samples, p99.9 takes 10,000): it would be

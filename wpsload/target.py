@@ -170,7 +170,7 @@ class NegotiateTarget:
         if self.user_ids is None:
             return self.endpoint.ask(_user_id(n))
         if n >= len(self.user_ids):
-            raise TargetExhausted("no user id left for this user", phase="negotiate")
+            raise TargetExhausted("no user id left for this user", phase="token")
         return self.endpoint.ask(self.user_ids[n])
 
     def check(self, users: int, *, now_s: float, needed_until_s: float | None = None) -> None:

@@ -26,7 +26,7 @@ from typing import Literal
 
 from wpsload.errors import ConfigError
 from wpsload.figures import Figures, Views, figures_of, is_of_setup
-from wpsload.metrics import CONNECT, DELIVERY, ECHO, METRICS, Metric
+from wpsload.metrics import CONNECT, DELIVERY, ECHO, METRICS, NEGOTIATE, Metric
 from wpsload.record import Record, ThresholdResult
 from wpsload.recorder import Measured
 from wpsload.units import NS_PER_MS, NS_PER_S, ms
@@ -264,7 +264,9 @@ def _total(name: str, record: Record, figures: Figures) -> tuple[float | None, i
     if name == "failures":
         return sum(one.failure_count for one in metrics), count
     requests = [
-        one for one in metrics if one.metric.type in ("ACK", "ECHO") or one.metric == CONNECT
+        one
+        for one in metrics
+        if one.metric.type in ("ACK", "ECHO") or one.metric in (CONNECT, NEGOTIATE)
     ]
     count = sum(one.count for one in requests)
     return (sum(one.failure_count for one in requests) / count if count else None), count

@@ -268,6 +268,9 @@ class WebSocketClient:
         except ConnectError as error:
             self._end(error.outcome)
             return
+        except gevent.Timeout:  # `dial` has its own
+            self._end("timeout (negotiate)")
+            return
         self._websocket = dialed.transport
         self._websocket.write_timeout_s = self._limits.ack_timeout_s
         try:

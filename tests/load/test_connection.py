@@ -35,6 +35,7 @@ from wpsload.metrics import (
     CONNECTION_LOST,
     DELIVERY,
     JOIN_GROUP,
+    NEGOTIATE,
     SEND_TO_GROUP,
     SEND_TO_GROUP_SERVICE,
 )
@@ -660,6 +661,24 @@ def test_a_host_that_cannot_be_a_name_is_not_found(host: str) -> None:
     with connected(f"ws://{host}/client", watcher):
         watcher.wait_for(lambda: bool(watcher.failures()))
     assert watcher.failures()[0] == (CONNECT.name, "host not found")
+
+
+def test_a_slow_app_server_is_a_timeout_of_negotiating() -> None:
+    """Whoever does not answer in time failed to negotiate; connecting had not begun."""
+    watcher = Watcher()
+    connection = Connection(
+        PubSubSession(clock=CLOCK),
+        address=lambda: Event().wait(DEADLINE_S),  # type: ignore[arg-type,return-value]  # no answer
+        observer=watcher,
+        ledger=Ledger(itertools.count().__next__),
+        meter=watcher.meter,
+        limits=Limits(connect_timeout_s=0.1),
+        engine=_engines["present"],
+    )
+    connection.start()
+    watcher.wait_for(lambda: bool(watcher.failures()))
+    connection.close()
+    assert watcher.failures()[0] == (NEGOTIATE.name, "timeout (negotiate)")
 
 
 @given(attempt=st.integers(1, 10_000), random_ratio=st.floats(0, 1))

@@ -1,7 +1,6 @@
 """The `wpsload serve` command: options in, a connection string out."""
 
 import asyncio
-import ipaddress
 import os
 import re
 import secrets
@@ -12,6 +11,7 @@ import orjson
 
 from wpsload.arguments import Duration, Rate, WholeNumber
 from wpsload.errors import ConfigError
+from wpsload.listening import check_host, host_option, port_option, reachable_at
 from wpsload.standin.faults import FAULTS, parse_fault
 from wpsload.subprotocol import MAX_MESSAGE_BYTES
 
@@ -19,7 +19,6 @@ __all__ = ["ACCESS_KEY_VARIABLE", "serve"]
 
 ACCESS_KEY_VARIABLE = "WPS_SERVE_ACCESS_KEY"
 _ACCESS_KEY = re.compile(r"[!-:<-~]+")  # visible ASCII without the semicolon
-_ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # to print, not to bind
 
 
 def _list_faults() -> str:
@@ -41,14 +40,6 @@ def _describe(name: str) -> list[str]:
     indent = " " * 6
     meaning = textwrap.wrap(kind.meaning, 78, initial_indent=indent, subsequent_indent=indent)
     return [f"  {name}:{settings}", *meaning]
-
-
-def _is_loopback(host: str) -> bool:
-    """True if nobody on another machine can reach what listens on `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _access_key() -> str:
@@ -75,14 +66,8 @@ def _access_key() -> str:
 
 
 @click.command(epilog=_list_faults())
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    type=WholeNumber(0, 65535),
-    default=0,
-    show_default=True,
-    help="Port to listen on; 0 takes any free one.",
-)
+@host_option
+@port_option
 @click.option(
     "--hub",
     default="load",
@@ -170,8 +155,7 @@ def serve(
 
     if not is_hub(hub):
         raise ConfigError(f"{hub!r} is not a hub name", hint="use letters, digits and _, max. 128")
-    if not host.strip():
-        raise ConfigError("--host is empty", hint="use 127.0.0.1, or 0.0.0.0 for all addresses")
+    check_host(host)
     access_key = _access_key()
     settings = server.Settings(
         access_key=access_key,
@@ -184,14 +168,7 @@ def serve(
     )
 
     def announce(bound_port: int) -> None:
-        if not _is_loopback(host):
-            click.echo(
-                f"warning: listening on {host}: other machines can connect, without encryption",
-                err=True,
-            )
-        reachable = _ALL_ADDRESSES.get(host, host)
-        printed_host = f"[{reachable}]" if ":" in reachable else reachable
-        endpoint = f"http://{printed_host}:{bound_port}"
+        endpoint = reachable_at(host, bound_port)
         connection_string = f"Endpoint={endpoint};AccessKey={access_key};Version=1.0;"
         if as_json:
             description = {

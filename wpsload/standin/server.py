@@ -6,20 +6,19 @@ that Web PubSub decides is in `wpsload.standin.hub`.
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import secrets
-import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 from aiohttp import web
 
 from wpsload import open_files
-from wpsload.errors import ConfigError, LocalProtocolError
+from wpsload.errors import LocalProtocolError
+from wpsload.listening import cannot_listen, stop_signals
 from wpsload.names import is_hub
 from wpsload.standin.access import AccessDenied, ClientClaims, Gate, InvalidClaim, bearer
 from wpsload.standin.delivery import Deliveries
@@ -375,8 +374,8 @@ async def serve(
         try:
             await site.start()
         except (OSError, OverflowError, UnicodeError) as error:
-            raise _cannot_listen(error, host=host, port=port) from error
-        with _stop_signals(stopping):
+            raise cannot_listen(error, host=host, port=port) from error
+        with stop_signals(stopping):
             if until_stdin_closes:
                 _watch_stdin(stopping)
             listening(runner.addresses[0][1])
@@ -386,30 +385,6 @@ async def serve(
     finally:
         await runner.cleanup()
         stand_in.close()
-
-
-def _cannot_listen(error: Exception, *, host: str, port: int) -> ConfigError:
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return ConfigError(f"port {port} is taken", hint="choose another --port, or 0 for any")
-    return ConfigError(f"cannot listen on {host}, port {port}", hint="check --host and --port")
-
-
-@contextlib.contextmanager
-def _stop_signals(stopping: asyncio.Event) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into a clean stop while inside."""
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    try:
-        for each in signals:
-            loop.add_signal_handler(each, stopping.set)
-    except NotImplementedError:  # Windows: its event loop does not know signals
-        for each in signals:
-            signal.signal(each, lambda *_: loop.call_soon_threadsafe(stopping.set))
-        yield
-    else:
-        yield
-        for each in signals:
-            loop.remove_signal_handler(each)
 
 
 def _watch_stdin(stopping: asyncio.Event) -> None:
