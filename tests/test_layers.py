@@ -31,6 +31,8 @@ LAYERS = {
         *("receipts", "turn"),
         *("exit_code", "figures", "phases", "redaction", "record", "stretches", "thresholds"),
         "timeline",
+        *("formatting", "rows", "reports.charts", "reports.html", "reports.junit"),
+        *("reports.ladder_lines", "reports.markdown"),
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {
@@ -38,7 +40,7 @@ LAYERS = {
         *("publishing", "connection", "selfcheck"),
         *("clock", "dialing", "target", "options", "pubsub_csv", "record_file", "surroundings"),
         *("housekeeping", "open_files", "preflight", "preparation", "terminal"),
-        *("arguments", "embedded", "interrupt", "negotiate"),
+        *("arguments", "embedded", "interrupt", "negotiate", "report_command"),
         *(
             "standin.access",
             "standin.delivery",
