@@ -31,8 +31,9 @@ LAYERS = {
         *("receipts", "turn"),
         *("exit_code", "figures", "phases", "redaction", "record", "stretches", "thresholds"),
         "timeline",
-        *("formatting", "rows", "reports.charts", "reports.html", "reports.junit"),
-        *("reports.ladder_lines", "reports.markdown"),
+        *("formatting", "rows", "reports.charts", "reports.course", "reports.html"),
+        *("reports.junit", "reports.ladder_lines", "reports.ladder_plots", "reports.markdown"),
+        *("reports.plots", "reports.style"),
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {

@@ -1,13 +1,12 @@
 """Locust's page in a real browser: start a run, watch it move, stop it, take the figures home."""
 
 import csv
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from browsing import IS_THERE, MISSING, chromium
 from locusting import free_port, post, running_locust
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
@@ -17,42 +16,14 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 from serving import DEADLINE_S, StandIn
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-CHROMEDRIVER = shutil.which("chromedriver")
-
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER), reason="no Chromium with its driver: apt install them"
-)
-
-ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,1200",
-)
+pytestmark = pytest.mark.skipif(not IS_THERE, reason=MISSING)
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     """A headless Chromium with a profile of its own, which downloads into `tmp_path`."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for argument in ARGUMENTS:
-        options.add_argument(argument)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        options.add_argument(f"--user-data-dir={profile}")
-        options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
-        service = webdriver.ChromeService(CHROMEDRIVER)
-        driver = webdriver.Chrome(options=options, service=service)
-        try:
-            yield driver
-        finally:
-            driver.quit()
+    with chromium(downloads=tmp_path) as driver:
+        yield driver
 
 
 @pytest.fixture
