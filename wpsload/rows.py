@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wpsload.figures import Figures, Views
-from wpsload.formatting import ABOUT, NO_FIGURE, duration, grouped
+from wpsload.figures import Figures, Views, is_of_setup
+from wpsload.formatting import ABOUT, NO_FIGURE, cut, duration, grouped
 from wpsload.histogram import QUANTILES
 from wpsload.metrics import DELIVERY, ECHO, EVENT, SEND_TO_GROUP, Metric
 from wpsload.record import Record, ThresholdResult
@@ -28,6 +28,7 @@ __all__ = [
     "load_rows",
     "mark_of",
     "shown_value",
+    "spread_text",
     "state_text",
     "threshold_note",
     "throughput_rows",
@@ -37,6 +38,7 @@ LATENCY_FIGURES = (*QUANTILES, "max")
 """The names of `LatencyRow.figures`."""
 
 _MILLION = 1_000_000
+_NAME_WIDTH = 17
 _STATES = {
     "running": "NOT OVER: this was written while the run went on",
     "interrupted": "INTERRUPTED: the run was broken off",
@@ -104,6 +106,30 @@ def latency_notes(rows: Iterable[LatencyRow]) -> list[str]:
     if any(figure.startswith(MARK) for figure in shown):
         notes.append(f"{MARK} not to be believed: the generator was late itself, see above")
     return notes
+
+
+def spread_text(views: Views, mark: str) -> str:
+    """By how much the p99 varied within the window: no difference between runs means less."""
+    parts = views.parts
+    if views.window is None or len(parts) < 2:
+        return ""
+    spreads = []
+    for metric, measured in views.window.metrics.items():
+        figures = [_p99_ns(part, metric) for part in parts if not is_of_setup(metric)]
+        known = [figure for figure in figures if figure is not None]
+        if known and len(known) == len(parts):
+            p99_ns = measured.latency.supported_quantile(QUANTILES["p99"])
+            between = f"{mark}{duration(min(known))}\u2013{mark}{duration(max(known))}"
+            name = cut(metric.name, _NAME_WIDTH)
+            spreads.append(f"{name} {mark}{duration(p99_ns)} ({between})")
+    if not spreads:
+        return ""
+    return f"p99, and from least to most in {len(parts)} parts of the window: {', '.join(spreads)}"
+
+
+def _p99_ns(part: Figures, metric: Metric) -> int | None:
+    measured = part.metrics.get(metric)
+    return None if measured is None else measured.latency.supported_quantile(QUANTILES["p99"])
 
 
 def coverage(views: Views) -> str:

@@ -4,10 +4,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from wpsload.figures import Figures, Views, figures_of, is_of_setup, totals_of
+from wpsload.figures import Views, figures_of, totals_of
 from wpsload.formatting import cut, duration, grouped, short
-from wpsload.histogram import QUANTILES
-from wpsload.metrics import Metric
 from wpsload.record import Record
 from wpsload.recorder import Totals
 from wpsload.reports.ladder_lines import ladder_lines
@@ -23,6 +21,7 @@ from wpsload.rows import (
     load_rows,
     mark_of,
     shown_value,
+    spread_text,
     state_text,
     threshold_note,
     throughput_rows,
@@ -68,7 +67,7 @@ def summary_lines(record: Record) -> list[str]:
         verdict_lines(verdict) if verdict is not None else [],
         [
             *_latency_lines(record, views),
-            *_spread_lines(views, mark),
+            *textwrap.wrap(spread_text(views, mark), _WIDTH),
             *_clock_lines(record.clocks),
         ],
         _phase_lines(record, views),
@@ -98,31 +97,6 @@ def _latency_lines(record: Record, views: Views) -> list[str]:
     ]
     head = ("latency", "in ms", "count", "failed", *LATENCY_FIGURES)
     return [*_aligned([head, *cells], left=2), *latency_notes(rows)]
-
-
-def _spread_lines(views: Views, mark: str) -> list[str]:
-    """By how much the p99 varied within the window: no difference between runs means less."""
-    parts = views.parts
-    if views.window is None or len(parts) < 2:
-        return []
-    spreads = []
-    for metric, measured in views.window.metrics.items():
-        figures = [_p99_ns(part, metric) for part in parts if not is_of_setup(metric)]
-        known = [figure for figure in figures if figure is not None]
-        if known and len(known) == len(parts):
-            p99_ns = measured.latency.supported_quantile(QUANTILES["p99"])
-            between = f"{mark}{duration(min(known))}\u2013{mark}{duration(max(known))}"
-            name = cut(metric.name, _NAME_WIDTH)
-            spreads.append(f"{name} {mark}{duration(p99_ns)} ({between})")
-    if not spreads:
-        return []
-    text = f"p99, and from least to most in {len(parts)} parts of the window: {', '.join(spreads)}"
-    return textwrap.wrap(text, _WIDTH)
-
-
-def _p99_ns(part: Figures, metric: Metric) -> int | None:
-    measured = part.metrics.get(metric)
-    return None if measured is None else measured.latency.supported_quantile(QUANTILES["p99"])
 
 
 def _phase_lines(record: Record, views: Views) -> list[str]:

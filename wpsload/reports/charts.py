@@ -148,6 +148,7 @@ class Band:
     name: str
     start: float
     end: float
+    is_shaded: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,12 +181,13 @@ def plot(
     bands: Sequence[Band] = (),
     markers: Sequence[Marker] = (),
     hovers: Sequence[Hover] = (),
+    stamp: str = "",
 ) -> str:
-    """The picture; `label` describes it to who cannot see it."""
+    """The picture; `label` describes it to who cannot see it, `stamp` is written across it."""
     return "".join(
         (
             f'<svg class="plot" role="img" aria-label="{escape(label)}">',
-            *(_band(number, one, x) for number, one in enumerate(bands)),
+            *(_band(one, x) for one in bands),
             *(_y_tick(y.place(value), text) for value, text in y.ticks),
             *(_x_tick(x.place(value), text) for value, text in x.ticks),
             '<line class="axis" x1="0" y1="100%" x2="100%" y2="100%"/>',
@@ -198,9 +200,14 @@ def plot(
             "</svg>",
             *(_hover(one, x) for one in hovers),
             *(_marker(one, x, y) for one in markers),
+            _stamp(stamp),
             "</svg>",
         )
     )
+
+
+def _stamp(text: str) -> str:
+    return f'<text class="stamp" x="50%" y="50%">{escape(text)}</text>' if text else ""
 
 
 def legend(lines: Sequence[Line]) -> str:
@@ -217,7 +224,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f}".rstrip("0").rstrip(".") + "%"
 
 
-def _band(number: int, band: Band, x: Axis) -> str:
+def _band(band: Band, x: Axis) -> str:
     start, end = x.place(band.start), x.place(band.end)
     if end <= start:
         return ""
@@ -227,7 +234,7 @@ def _band(number: int, band: Band, x: Axis) -> str:
         f'<text class="{class_}" x="{_percent((start + end) / 2)}" y="0" dy="-.5em">{name}</text>'
     )
     return (
-        f'<rect class="band{number % 2}" x="{_percent(start)}" y="0"'
+        f'<rect class="{"band" if band.is_shaded else "clear"}" x="{_percent(start)}" y="0"'
         f' width="{_percent(end - start)}" height="100%"><title>{name}</title></rect>'
         + (text if end - start > _NARROWEST else "")
     )
@@ -295,8 +302,8 @@ class Bar:
     text: str
 
 
-def bars(*, label: str, x: Axis, rows: Sequence[Bar]) -> str:
-    """Bars below each other, each with its name and its text above it."""
+def bars(*, label: str, x: Axis, rows: Sequence[Bar], stamp: str = "") -> str:
+    """Bars below each other, each with its name and its text above it; `stamp` as in `plot`."""
     parts = []
     for number, one in enumerate(rows):
         value, greatest = x.place(one.value), x.place(one.greatest)
@@ -321,6 +328,7 @@ def bars(*, label: str, x: Axis, rows: Sequence[Bar]) -> str:
             *(_x_tick(x.place(value), text) for value, text in x.ticks),
             f'<text class="unit end" x="100%" y="100%" dy="2.9em">{escape(x.label)}</text>',
             *parts,
+            _stamp(stamp),
             "</svg>",
         )
     )

@@ -35,6 +35,7 @@ from wpsload.rows import (
     load_rows,
     mark_of,
     shown_value,
+    spread_text,
     state_text,
     threshold_note,
     throughput_rows,
@@ -214,7 +215,10 @@ def _latencies(record: Record, views: Views) -> str:
     )
     meanings = [(name, row.metric.meaning) for name, row in zip(names, rows, strict=True)]
     glossary = _table("From which instant to which", ("measurement", "from → to"), meanings)
-    notes = [*latency_notes(rows), f"{coverage(views)}."]
+    notes = latency_notes(rows)
+    if spread := spread_text(views, mark_of(record)):
+        notes.append(f"{spread}. A smaller difference between two runs means nothing.")
+    notes.append(f"{coverage(views)}.")
     if record.clocks:
         within = grouped(record.clocks["uncertainty_ns"] / 1_000_000, digits=3)
         count = len(record.clocks["offsets"])
@@ -238,12 +242,11 @@ def _load(totals: Totals, views: Views) -> str:
 
 
 def _ledger(record: Record) -> str:
-    rows = [
-        (row.what if not number else "", word, grouped(count))
-        for row in ledger_rows(record.ledger)
-        for number, (count, word) in enumerate([(row.total, "in all"), *row.parts])
-    ]
-    return _table("What became of each", ("of", "what", "count"), rows) if rows else ""
+    rows = []
+    for row in ledger_rows(record.ledger):
+        rows.append((row.what, grouped(row.total)))
+        rows += [(f"… {word}", grouped(count)) for count, word in row.parts]
+    return _table("What became of each", ("what", "count"), rows) if rows else ""
 
 
 def _failures(totals: Totals) -> str:
@@ -278,15 +281,19 @@ def _plan(record: Record) -> str:
 
 def _phases(record: Record) -> str:
     phases = [
-        (one.name, *([] if record.ladder is None else [str(one.rung or "")]), utc(one.start_s))
-        + (f"{one.length_s:.1f} s",)
+        (
+            one.name if one.rung is None else f"{one.name} of rung {one.rung}",
+            utc(one.start_s),
+            f"{one.length_s:.1f} s",
+        )
         for one in record.phases
     ]
-    rung = () if record.ladder is None else ("rung",)
     events = [(utc(one.at_s), one.kind, one.text) for one in record.events]
-    return (_table("Phases", ("phase", *rung, "began", "lasted"), phases) if phases else "") + (
-        _table("Events", ("at", "kind", "what"), events) if events else ""
+    tables = (
+        ("Phases", ("phase", "began", "lasted"), phases),
+        ("Events", ("at", "kind", "what"), events),
     )
+    return "".join(_table(*one) for one in tables if one[-1])
 
 
 def _machine(record: Record) -> str:
@@ -302,7 +309,7 @@ def _repeat(record: Record) -> str:
     command = shlex.join(_command(record.command))
     hidden = " Where it has *** stood a secret." if "***" in command else ""
     return (
-        f'<pre tabindex="0"><code>{escape(command)}</code></pre>\n'
+        f"<pre><code>{escape(command)}</code></pre>\n"
         '<p class="note">The target, and options that are under <a href="#plan">Plan</a> but not'
         f" here, came from environment variables.{hidden}</p>\n"
     )

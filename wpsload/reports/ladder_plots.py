@@ -7,8 +7,9 @@ from wpsload.formatting import duration, grouped
 from wpsload.record import Ladder, Record
 from wpsload.reports.charts import Axis, Band, Level, Line, Marker, linear_axis, log_axis, plot
 from wpsload.reports.ladder_lines import RungRow, objective_p99_ns, rung_rows
-from wpsload.reports.plots import DOUBTFUL, Plot
+from wpsload.reports.plots import DOUBTFUL, Plot, stamp_of
 from wpsload.units import ms
+from wpsload.verdict import MARK
 
 __all__ = ["ladder_plots"]
 
@@ -99,6 +100,8 @@ def _lateness(record: Record, ladder: Ladder, rungs: _Rungs) -> list[Plot]:
         text = f"objective: {duration(round(limit_ns))} ms"
         levels.append(Level(name=text, value=ms(round(limit_ns))))
     notes = [DOUBTFUL] if record.is_invalid else []
+    if any(row.is_marked for row in rungs.rows):
+        notes.append(f"{MARK} not to be believed: the generator was late itself on that rung.")
     return [
         Plot(
             title="Delivery p99 by rung",
@@ -109,6 +112,7 @@ def _lateness(record: Record, ladder: Ladder, rungs: _Rungs) -> list[Plot]:
                 values,
                 [f"delivery p99 {row.p99} ms" for row in rungs.rows],
                 levels,
+                stamp_of(record),
             ),
             legend="",
             head=("rung", "outcome", "delivery p99, ms", "why"),
@@ -126,6 +130,7 @@ def _picture(
     values: Sequence[float | None],
     texts: Sequence[str],
     levels: Sequence[Level],
+    stamp: str = "",
 ) -> str:
     """A line through the rungs, each marked with what became of it."""
     return plot(
@@ -146,6 +151,7 @@ def _picture(
             for row, place, value, text in zip(rungs.rows, rungs.places, values, texts, strict=True)
             if value is not None
         ],
+        stamp=stamp,
     )
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "distribution_plots",
     "percentile_plots",
     "rate_plots",
+    "stamp_of",
 ]
 
 DOUBTFUL = "INVALID run: these latencies tell of the generator, not of the service."
@@ -40,6 +41,11 @@ DOUBTFUL = "INVALID run: these latencies tell of the generator, not of the servi
 _SHARES = (0.0, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 _STEPS_OF_A_NINE = 16
 _SUPPORT = 10  # samples that have to lie beyond a percentile, as in every table
+
+
+def stamp_of(record: Record) -> str:
+    """What is written across pictures of latencies: INVALID, or nothing."""
+    return "INVALID" if record.is_invalid else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +140,7 @@ def _percentile_plot(record: Record, course: Course, one: MetricSeries) -> Plot:
         series=series,
         rows=rows,
         notes=notes,
+        stamp=stamp_of(record),
     )
 
 
@@ -151,6 +158,7 @@ def _over_time(
     rows: Sequence[Sequence[str]],
     notes: Sequence[str],
     first_style: int = 1,
+    stamp: str = "",
 ) -> Plot:
     """Lines by name over the seconds of the run; `rows` has the same values as text."""
     last_s = course.starts_s[-1] + course.every_s
@@ -171,9 +179,10 @@ def _over_time(
             lines=lines,
             bands=[
                 Band(
-                    name=one.name,
+                    name=one.name if one.rung is None else f"{one.name} {one.rung}",
                     start=(one.start_s - course.first) / unit_s,
                     end=(one.start_s - course.first + one.length_s) / unit_s,
+                    is_shaded=one.name != "window",
                 )
                 for one in record.phases
             ],
@@ -185,6 +194,7 @@ def _over_time(
                 )
                 for start_s, at, row in zip(course.starts_s, shown, rows, strict=True)
             ],
+            stamp=stamp,
         ),
         legend=legend(lines),
         head=("time", *(f"{name}, {y.label}" for name in series)),
@@ -242,6 +252,7 @@ def distribution_plots(record: Record, views: Views) -> list[Plot]:
                 x=percentile_axis("of the samples took no longer", highest),
                 y=log_axis("ms", (value for curve in curves for _, value in curve)),
                 lines=lines,
+                stamp=stamp_of(record),
             ),
             legend=legend(lines),
             head=("percentile", *(f"{name}, ms" for name in names)),
@@ -308,6 +319,7 @@ def connecting_plots(record: Record, views: Views) -> list[Plot]:
     picture = bars(
         label="what each phase of connecting took; the table below has the figures",
         x=linear_axis("ms", 0, greatest_ms),
+        stamp=stamp_of(record),
         rows=[
             Bar(
                 name=name,

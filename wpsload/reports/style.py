@@ -62,7 +62,7 @@ figure .scroll{max-height:30rem}
 small{color:var(--muted);font-weight:400}
 summary{cursor:pointer;color:var(--link);font-size:.875rem;width:fit-content}
 pre{margin:.5rem 0;padding:.75rem 1rem;background:var(--card);border:1px solid var(--edge);
-border-radius:.5rem;overflow-x:auto;font:.875rem/1.5 ui-monospace,"Cascadia Mono",Menlo,monospace}
+border-radius:.5rem;white-space:pre-wrap;font:.875rem/1.5 ui-monospace,"Cascadia Mono",Menlo,monospace}
 .legend{display:flex;flex-wrap:wrap;gap:.15rem 1.1rem;list-style:none;padding:0;margin:.35rem 0 0;
 font-size:.875rem}
 .legend svg{width:2rem;height:.75rem;margin-right:.4rem}
@@ -72,7 +72,9 @@ svg.bars{width:calc(100% - 2rem);margin:1rem 1.75rem 3rem .25rem}
 svg text{fill:var(--muted)}
 svg .mid,svg .phase{text-anchor:middle}svg .end{text-anchor:end}
 svg .phase{font-size:.75rem}
-svg .band0{fill:none;pointer-events:all}svg .band1{fill:var(--band)}
+svg .clear{fill:transparent}svg .band{fill:var(--band)}
+svg .stamp{fill:var(--bad);text-anchor:middle;font-size:2rem;font-weight:700;letter-spacing:.2em;
+opacity:.55;pointer-events:none}
 svg .axis{stroke:var(--muted)}
 svg .grid{stroke:var(--grid)}
 svg path,.legend line{fill:none;stroke-width:2;stroke-linecap:round;stroke-linejoin:round;
