@@ -41,7 +41,7 @@ LAYERS = {
         *("publishing", "connection", "selfcheck"),
         *("clock", "dialing", "target", "options", "pubsub_csv", "record_file", "surroundings"),
         *("housekeeping", "open_files", "preflight", "preparation", "terminal"),
-        *("arguments", "embedded", "interrupt", "negotiate", "report_command"),
+        *("arguments", "embedded", "interrupt", "negotiate", "report_command", "report_files"),
         *(
             "standin.access",
             "standin.delivery",

@@ -15,6 +15,7 @@ import click
 from wpsload import __version__
 from wpsload.arguments import WholeNumber
 from wpsload.errors import ConfigError, WpsloadError
+from wpsload.report_command import report
 from wpsload.standin.command import serve
 from wpsload.terminal import fail
 
@@ -39,6 +40,7 @@ def cli() -> None:
 
 
 cli.add_command(serve)
+cli.add_command(report)
 
 _HUB = click.option(
     "--hub",
@@ -164,33 +166,6 @@ def tokens(
             "note: no --role given, clients will be unable to join groups or send to them",
             err=True,
         )
-
-
-@cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "csv"]),
-    default="text",
-    show_default=True,
-    help="The summary, or the seconds as in PREFIX_pubsub_history.csv.",
-)
-def report(*, run: Path, format_: str) -> None:
-    """Print what a run printed at its end, from its record.
-
-    RUN is a run.json, or the folder that it is in.
-    """
-    from wpsload.pubsub_csv import history_text
-    from wpsload.record_file import read_record
-    from wpsload.summary import report_lines
-
-    record = read_record(run)
-    if format_ == "csv":
-        click.echo(history_text(record), nl=False)
-    else:
-        for line in report_lines(record):
-            click.echo(line)
 
 
 def _mint(

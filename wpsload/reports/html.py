@@ -161,9 +161,7 @@ def _ladder_headline(record: Record) -> str:
         return ""
     objective = f"Objective {' and '.join(ladder.objective)}: {ended_text(ladder)}."
     notes = [one for one in (published_text(ladder), objective) if one]
-    text = escape(headline(record))
-    if record.is_invalid:
-        text = re.sub(rf"({MARK}\S+)", r"<s>\1</s>", text)
+    text = re.sub(rf"{MARK}(\S+)", rf"{MARK}<s>\1</s>", escape(headline(record)))
     return f'<p class="headline">{text}</p>\n' + "".join(
         f'<p class="note">{escape(one)}</p>\n' for one in notes
     )
@@ -391,5 +389,5 @@ def _figure(text: str) -> str:
     """Text of a cell, struck out if it is a latency that is not to be believed."""
     shown = escape(text)
     if _DOUBTFUL.fullmatch(text):
-        return f"<s>{shown}</s>"
+        return f"{MARK}<s>{shown.removeprefix(MARK)}</s>"
     return f"<b>{shown}</b>" if _tone(text) else shown

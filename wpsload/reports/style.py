@@ -62,7 +62,8 @@ figure .scroll{max-height:30rem}
 small{color:var(--muted);font-weight:400}
 summary{cursor:pointer;color:var(--link);font-size:.875rem;width:fit-content}
 pre{margin:.5rem 0;padding:.75rem 1rem;background:var(--card);border:1px solid var(--edge);
-border-radius:.5rem;white-space:pre-wrap;font:.875rem/1.5 ui-monospace,"Cascadia Mono",Menlo,monospace}
+border-radius:.5rem;white-space:pre-wrap;
+font:.875rem/1.5 ui-monospace,"Cascadia Mono",Menlo,monospace}
 .legend{display:flex;flex-wrap:wrap;gap:.15rem 1.1rem;list-style:none;padding:0;margin:.35rem 0 0;
 font-size:.875rem}
 .legend svg{width:2rem;height:.75rem;margin-right:.4rem}
