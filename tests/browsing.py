@@ -54,5 +54,6 @@ def appear(browser: webdriver.Chrome, *, width: int, height: int, scheme: str) -
     """Have the browser be so large, in CSS pixels, and prefer the colours `scheme`."""
     screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})

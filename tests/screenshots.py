@@ -6,7 +6,7 @@ from serving import ROOT
 REPORT = ROOT / "reports" / "example" / "report.html"
 FOLDER = ROOT / "docs" / "img"
 
-SIZES = {"wide": (1280, 1500), "phone": (390, 1500)}
+SIZES = {"wide": (1100, 1700), "phone": (390, 1700)}
 
 
 def main() -> None:

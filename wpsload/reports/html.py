@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from wpsload.figures import Views, figures_of, totals_of
 from wpsload.formatting import NO_FIGURE, grouped, utc
-from wpsload.metrics import CONNECT, DELIVERY, ECHO, SEND_TO_GROUP, Metric
+from wpsload.metrics import DELIVERY, ECHO, SEND_TO_GROUP, Metric
 from wpsload.record import Record
 from wpsload.recorder import Totals
 from wpsload.reports.ladder_lines import ended_text, headline, published_text
@@ -47,7 +47,7 @@ __all__ = ["html_report"]
 # Nothing is loaded and nothing runs, whatever a record may have brought in.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
 _TONES = {"VALID": "good", "SUSPECT": "soft", "INVALID": "bad"}
-_HEADLINES = (DELIVERY, SEND_TO_GROUP, ECHO, CONNECT)
+_HEADLINES = (DELIVERY, SEND_TO_GROUP, ECHO)
 _DOUBTFUL = re.compile(rf"{MARK}≈?[\d .]+( s)?( ms)?")
 _NUMBER = re.compile(r"[~≈]*[\d .]+[a-zA-Z%/ ]{0,5}|-|")
 _MOST_ROWS = 500
@@ -173,13 +173,11 @@ def _tiles(record: Record, views: Views, totals: Totals) -> str:
         ("Messages in", rates["requests"], "/s"),
         ("Deliveries out", rates["delivered"], "/s"),
         *(
-            (f"{_name(row.metric)} {name}", figure, "" if figure.endswith("s") else "ms")
+            (f"{_name(row.metric)} p99", figure, "" if figure.endswith("s") else "ms")
             for metric in _HEADLINES
             for row in latency_rows(record, views)
             if row.metric == metric
-            for name, figure in zip(LATENCY_FIGURES, row.figures, strict=True)
-            if figure != NO_FIGURE
-            if name == "p99" or (name == "p50" and row.metric == DELIVERY)
+            if (figure := row.figures[LATENCY_FIGURES.index("p99")]) != NO_FIGURE
         ),
         *([("Lost", grouped(record.ledger["loss"]), "")] if record.ledger else []),
         ("Connections", grouped(totals.connections_peak), "at most"),
