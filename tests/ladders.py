@@ -1,6 +1,6 @@
 """Records of runs that climbed a ladder."""
 
-from typing import Any
+from typing import Any, Literal
 
 from recording import MS, START, record_of
 
@@ -20,7 +20,12 @@ from wpsload.recorder import Recorder
 
 __all__ = ["OUTCOMES", "RUNG_S", "climb", "latency_ns"]
 
-OUTCOMES = ("held", "held", "missed", "generator limit")
+OUTCOMES: tuple[Literal["held", "missed", "generator limit"], ...] = (
+    "held",
+    "held",
+    "missed",
+    "generator limit",
+)
 RUNG_S = 10
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -267,16 +267,16 @@ def browser() -> Iterator[webdriver.Chrome]:
 @pytest.fixture(params=["example", "full", "invalid", "ladder"])
 def page(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a page."""
-    record = {
+    records: dict[str, Callable[[], Record]] = {
         "example": lambda: read_record(EXAMPLE),
         "full": full_run,
         "invalid": lambda: full_run(
             verdict=INVALID, target="x" * 300, state="interrupted", scenario=EVIL
         ),
         "ladder": climb,
-    }[request.param]()
+    }
     file = tmp_path / "report.html"
-    file.write_text(html_report(record), encoding="utf-8")
+    file.write_text(html_report(records[request.param]()), encoding="utf-8")
     return file.as_uri()
 
 
@@ -284,7 +284,8 @@ def visit(browser: webdriver.Chrome, page: str, *, width: int, scheme: str) -> N
     """Open a page with all that can be opened on it."""
     appear(browser, width=width, height=900, scheme=scheme)
     browser.get(page)
-    browser.execute_script("document.querySelectorAll('details').forEach(one => one.open = true)")
+    opening = "document.querySelectorAll('details').forEach(one => one.open = true)"
+    browser.execute_script(opening)
 
 
 @needs_browser
