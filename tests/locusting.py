@@ -25,6 +25,7 @@ __all__ = [
     "command",
     "environment",
     "free_port",
+    "on_one_core",
     "post",
     "read",
     "run_locust",
@@ -135,6 +136,25 @@ def running_locust(
             yield process
         finally:
             process.kill()
+
+
+@contextmanager
+def on_one_core(*, is_shared: bool) -> Iterator[None]:
+    """What is started meanwhile runs on the last core alone, beside a busy neighbour if shared."""
+    before = os.sched_getaffinity(0)
+    core = max(before)
+    os.sched_setaffinity(0, {core})
+    neighbours = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(3 if is_shared else 0)
+    ]
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+        for neighbour in neighbours:
+            neighbour.kill()
+            neighbour.wait()
 
 
 def post(url: str, form: Mapping[str, Any]) -> Any:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,7 @@ def test_each_run_of_the_page_has_a_record(stand_in: StandIn, tmp_path: Path) ->
         acks = 0
         for _ in range(2):
             start = {"user_count": 4, "spawn_rate": 4, "wps_threshold": "loss==0"}
+            start["wps_run_id"] = ""  # as the page sends an empty field
             assert post(f"{page}/swarm", start)["success"]
             while stand_in.stats()["acks_total"] < acks + 200:
                 assert process.poll() is None
@@ -224,3 +226,66 @@ def test_each_run_of_the_page_has_a_record(stand_in: StandIn, tmp_path: Path) ->
     assert [one.thresholds[0].passed for one in found] == [True, True]
     total = sum(sum(one.series.columns["acked"]) for one in found)
     assert total == stand_in.stats()["acks_total"]
+    runs = {one.options["wps-run-id"] for one in found}
+    assert len(runs) == 2
+    assert not runs & {"", "0", 0, None}
+
+
+def test_the_window_waits_until_all_have_joined(
+    start_stand_in: Callable[..., StandIn], tmp_path: Path
+) -> None:
+    """A connection that is open, but not in its group, has no load yet."""
+    stand_in = start_stand_in("--ack-delay", "3s")
+    finished = run_locust(
+        "pubsub.py",
+        *(*USERS, "--run-time", "9s", "--wps-group-size", "4", "--wps-interval", "1s"),
+        folder=tmp_path,
+        environ={"WPS_CONNECTION_STRING": stand_in.connection_string},
+    )
+    record = record_in(tmp_path)
+    connect, *_ = record.phases
+    assert connect.name == "connect"
+    assert connect.length_s >= 3, finished.said
+    (span,) = [one for one in record.spans if one.phase == "connect"]
+    assert [one.name for one in span.metrics if one.name == "joinGroup"]
+
+
+BROKEN = """
+from wpsload.run import LoadRun
+from wpsload.users import PubSubUser
+
+complete = LoadRun.complete_fan_out
+
+
+def fail_meanwhile(self, *, is_over=False):
+    if not is_over:
+        raise RuntimeError("broken on purpose")
+    complete(self, is_over=is_over)
+
+
+LoadRun.complete_fan_out = fail_meanwhile
+
+
+class Member(PubSubUser):
+    def on_start(self):
+        super().on_start()
+        self.join(self.room)
+        self.publish(self.room)
+"""
+
+
+def test_bookkeeping_that_breaks_is_a_doubt(stand_in: StandIn, tmp_path: Path) -> None:
+    """The load goes on, but nobody would notice what is missing from then on."""
+    scenario = tmp_path / "broken.py"
+    scenario.write_text(BROKEN, encoding="utf-8")
+    finished = run_locust(
+        scenario,
+        *(*USERS, *LOAD, "--run-time", "4s"),
+        folder=tmp_path,
+        environ={"WPS_CONNECTION_STRING": stand_in.connection_string},
+    )
+    doubt = "a mistake in wpsload ended its bookkeeping: RuntimeError, see the log"
+    assert finished.code == 1, finished.said
+    assert f"DOUBT: {doubt}" in finished.said
+    assert record_in(tmp_path).doubts == [doubt]
+    assert finished.counts("ACK", "joinGroup") == (8, 0)

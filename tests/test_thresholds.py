@@ -7,7 +7,7 @@ from recording import MS, START, record_of, steady_run
 
 from wpsload.errors import ConfigError
 from wpsload.metrics import SEND_TO_GROUP, Sample
-from wpsload.record import Record, ThresholdResult
+from wpsload.record import Ladder, Record, Rung, ThresholdResult
 from wpsload.recorder import Recorder
 from wpsload.thresholds import RATES, TOTALS, judge, judges_failures, parse, parse_all
 
@@ -34,6 +34,8 @@ def outcome(expression: str, record: Record | None = None) -> ThresholdResult:
         ("sendToGroup.error_ratio<0.01", "sendToGroup", "error_ratio", "ratio", 0.01, None),
         ("rate.delivered>=1000/s", "delivered", "rate", "per_s", 1000, None),
         ("joinGroup.count>=5", "joinGroup", "count", "count", 5, None),
+        ("capacity.connections>=1000", "capacity.connections", "", "count", 1000, None),
+        ("capacity.in>=200/s", "capacity.in", "", "per_s", 200, None),
     ],
 )
 def test_what_can_be_asked(  # noqa: PLR0917  # the columns of the table above
@@ -57,6 +59,8 @@ def test_what_can_be_asked(  # noqa: PLR0917  # the columns of the table above
         ("delivery.p99<1/s", "'/s' is not the unit"),
         ("delivery.p99<soon", "'soon' is not"),
         ("loss==0%", "a number such as"),
+        ("capacity.rungs>1", "capacity.out"),
+        ("capacity.in>=1/s@steady", "of the whole run"),
         ("rate.received>1/s", "delivered"),
         ("connect.p99<2s@peak", "@steady or @all"),
         ("loss==0@steady", "leave @steady out"),
@@ -120,13 +124,45 @@ def test_each_is_judged_by_what_it_covers(expression: str, passed: bool, covers:
     assert (result.passed, result.covers) == (passed, covers), result
 
 
-@pytest.mark.parametrize("expression", ["echo.p99<1s", "leaveGroup.p99<2s@steady", "event.min>=0"])
+@pytest.mark.parametrize(
+    "expression", ["echo.p99<1s", "leaveGroup.p99<2s@steady", "event.min>=0", "capacity.in>=0/s"]
+)
 def test_no_data_is_a_failure(expression: str) -> None:
     """And says so."""
     result = outcome(expression)
     assert not result.passed
     assert result.value is None
     assert result.shown == "no data"
+
+
+@pytest.mark.parametrize(
+    ("expression", "held", "passed"),
+    [
+        ("capacity.connections>=20", 1, True),
+        ("capacity.connections>=40", 1, False),
+        ("capacity.in>=39.5/s", 2, True),
+        ("capacity.out>=396/s", 2, False),
+        ("capacity.out>=0/s", None, True),
+        ("capacity.connections>0", None, False),
+    ],
+)
+def test_capacity_is_that_of_the_last_rung_that_held(
+    expression: str, held: int | None, passed: bool
+) -> None:
+    """As it was measured, not as it was asked for."""
+    rungs = [
+        Rung(
+            number=number,
+            connections=20 * number,
+            in_per_s=20.0 * number,
+            outcome="held" if held is not None and number <= held else "missed",
+            sent_per_s=19.75 * number,
+            delivered_per_s=197.5 * number,
+        )
+        for number in (1, 2)
+    ]
+    record = record_of(steady_run(), ladder=Ladder(objective=[], rungs=rungs, held=held))
+    assert outcome(expression, record).passed is passed
 
 
 def test_an_empty_run_passes_nothing() -> None:

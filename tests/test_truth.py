@@ -130,7 +130,7 @@ def test_two_runs_on_one_hub_tell_their_messages_apart(stand_in: StandIn, tmp_pa
     sent = [each.books["sent"] for each in (one, other)]
     assert stand_in.stats()["deliveries"] == sum(sent) * 2 * GROUP
     for run, reported, foreign in zip("01", (one, other), reversed(sent), strict=True):
-        assert reported.record.options["wps-run-id"] == int(run)
+        assert reported.record.options["wps-run-id"] == run
         assert figures_of(reported.record).run.counts["foreign"] == foreign * GROUP
         assert reported.books["delivered"] == reported.books["sent"] * GROUP
         assert reported.books["missing"] == 0

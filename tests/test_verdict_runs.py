@@ -2,14 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from locusting import Finished, free_port, post, read, run_locust, running_locust
+from locusting import Finished, free_port, on_one_core, post, read, run_locust, running_locust
 from serving import DEADLINE_S, StandIn
 
 pytestmark = pytest.mark.skipif(
@@ -18,25 +14,6 @@ pytestmark = pytest.mark.skipif(
 
 OWN_LOAD = ("of a core", "were never sent")
 """Reasons that only the generator's own load can be to blame for."""
-
-
-@contextmanager
-def on_one_core(*, is_shared: bool) -> Iterator[None]:
-    """What is started meanwhile runs on the last core alone, beside a busy neighbour if shared."""
-    before = os.sched_getaffinity(0)
-    core = max(before)
-    os.sched_setaffinity(0, {core})
-    neighbours = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"])
-        for _ in range(3 if is_shared else 0)
-    ]
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-        for neighbour in neighbours:
-            neighbour.kill()
-            neighbour.wait()
 
 
 def run(stand_in: StandIn, folder: Path, *arguments: str, mode: str = "fail") -> Finished:

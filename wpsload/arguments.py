@@ -1,11 +1,13 @@
 """Kinds of values on the command line, each with an error that says what is allowed."""
 
+import re
+
 import click
 
 from wpsload.errors import ConfigError
 from wpsload.units import parse_duration_s
 
-__all__ = ["Duration", "WholeNumber"]
+__all__ = ["Duration", "Rate", "WholeNumber"]
 
 _MAX_DIGITS = 18
 """More digits are out of any range here, and Python refuses to read thousands of them."""
@@ -33,6 +35,22 @@ class Duration(click.ParamType[float]):
                 f"{value} is not between {self._shortest_s:g}s and {self._longest_s:g}s", param, ctx
             )
         return duration_s
+
+
+class Rate(click.ParamType[float]):
+    """A rate such as 200/s, more than 0."""
+
+    name = "rate"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """How many a second."""
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)/s", value)
+        per_s = float(found[1]) if found else 0.0
+        if not per_s:
+            self.fail(f"{value[:40]!r} is not a rate such as 200/s", param, ctx)
+        return per_s
 
 
 class WholeNumber(click.ParamType[int]):

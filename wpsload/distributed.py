@@ -136,8 +136,14 @@ class Master:
         self._held: defaultdict[str, set[int]] = defaultdict(set)
         self._open: defaultdict[str, int] = defaultdict(int)
         self._targets: set[str] = set()
+        self._told_s: dict[str, float] = {}  # when each worker reported last, by its own clock
         self._had_users: set[str] = set()
         self._done: set[str] = set()
+
+    @property
+    def told_until_s(self) -> float:
+        """Until when, in Unix time, all workers have told what they measured."""
+        return min((self._told_s.get(one, 0.0) for one in self._alive()), default=0.0)
 
     def _alive(self) -> set[str]:
         return {one.id for one in self._runner.clients.all if one.state != STATE_MISSING}
@@ -169,6 +175,7 @@ class Master:
             self._run.books.ledger.merge(ledger)
         self._run.fan_out.merge(data.pop(_FAN_OUT, ()))
         if (time_s := data.pop(_TIME, None)) is not None:
+            self._told_s[client_id] = time_s
             apart_s = abs(unix_s() - time_s)
             if apart_s > _MOST_APART_S:
                 self._doubt(

@@ -16,13 +16,16 @@ def exit_code(record: Record) -> int | None:
     """The code that the record asks for: interrupted, invalid, threshold, doubt, in this order.
 
     None leaves it to whether requests failed. The run is invalid if the verdict's `level` is
-    `INVALID` and its `is_enforced` is not False.
+    `INVALID` and its `is_enforced` is not False; a climb also if the generator is what ended it. A
+    ladder of which no rung held is missed like a threshold.
     """
     if record.state == "interrupted":
         return INTERRUPTED
-    if record.is_invalid and (record.verdict or {}).get("is_enforced", True):
+    ladder = record.ladder
+    is_limit = ladder is not None and ladder.ended == "generator limit"
+    if (record.is_invalid or is_limit) and (record.verdict or {}).get("is_enforced", True):
         return INVALID
-    if _missed(record.thresholds):
+    if _missed(record.thresholds) or (ladder is not None and ladder.held is None):
         return MISSED
     return FAILED if record.doubts else None
 

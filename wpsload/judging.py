@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 _REPORT = "wpsload.selfcheck"
 _ALONE = "this process"
 _TAB = "wpsload-verdict"
+_STEADY = 0  # the part of a run without a ladder that is judged
 _SETTLE_S = (
     1.0  # after the last user was spawned, until its connection is open and its group joined
 )
@@ -37,16 +38,29 @@ _LOG_LEVELS = {Level.VALID: logging.INFO, Level.SUSPECT: logging.WARNING}
 
 
 class Judging:
-    """Wires a run's self-measurement into `environment`; to be made on Locust's `init`."""
+    """Wires a run's self-measurement into `environment`; to be made on Locust's `init`.
 
-    def __init__(self, environment: Environment, runner: Any, web_ui: Any, run: LoadRun) -> None:
+    If the run `is_climbing` a ladder, `stand_on` tells what is judged.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        runner: Any,
+        web_ui: Any,
+        run: LoadRun,
+        *,
+        is_climbing: bool = False,
+    ) -> None:
         self._runner = runner
         self._run = run
+        self._is_climbing = is_climbing
         self._judge = Judge()
+        self._rungs: dict[int, Judge] = {}
         self._check: SelfCheck | None = None
-        self._is_steady = False
+        self._part: int | None = None  # what is measured now: a rung, or the steady part, if any
         self._settling: gevent.Greenlet[..., Any] | None = None
-        self._pending: dict[bool, SelfMeasurement] = {}  # of a worker, by whether it was steady
+        self._pending: dict[int | None, SelfMeasurement] = {}  # of a worker, by part
         events: Any = environment.events
         events.test_start.add_listener(self._start)
         events.spawning_complete.add_listener(self._spawned)
@@ -68,6 +82,15 @@ class Judging:
         waiting = totals.dropped_waiting
         return self._judge.verdict(dropped=totals.dropped - waiting, waiting=waiting)
 
+    def stand_on(self, rung: int | None) -> None:
+        """What is measured from now on is of that rung; None while none is measured."""
+        self._part = rung
+
+    def verdict_on(self, rung: int, *, dropped: int, waiting: int) -> Verdict:
+        """The verdict on a rung alone; arrivals as `Judge.verdict` has them."""
+        judge = self._rungs.get(rung, Judge())
+        return judge.verdict(dropped=dropped, waiting=waiting)
+
     def measured(self) -> dict[str, Any]:
         """What each process that makes load measured of itself, by its name, as values of JSON."""
         return {name: one.to_dict() for name, one in self._judge.measured().items()}
@@ -78,9 +101,10 @@ class Judging:
 
     def _start(self, **_: Any) -> None:
         self._judge.reset()
+        self._rungs.clear()
         locust_precision.mark(is_marked=False)
         self._pending.clear()
-        self._is_steady = False
+        self._part = None
         if self._settling is not None:
             self._settling.kill(block=False)
             self._settling = None
@@ -93,11 +117,11 @@ class Judging:
 
     def _spawned(self, **_: Any) -> None:
         """What connecting costs is not what the load costs."""
-        if self._settling is None:
+        if self._settling is None and not self._is_climbing:
             self._settling = gevent.spawn_later(_SETTLE_S, self._settled)
 
     def _settled(self) -> None:
-        self._is_steady = True
+        self._part = _STEADY
 
     def _stopping(self, **_: Any) -> None:
         """The drain, in which all connections close, is not what the load costs either."""
@@ -105,15 +129,16 @@ class Judging:
             self._check.stop()
 
     def _measured(self, measured: SelfMeasurement) -> None:
-        is_steady = self._is_steady
         if isinstance(self._runner, WorkerRunner):
-            pending = self._pending.get(is_steady, SelfMeasurement())
-            self._pending[is_steady] = pending.merge(measured)
+            pending = self._pending.get(self._part, SelfMeasurement())
+            self._pending[self._part] = pending.merge(measured)
         else:
-            self._add(_ALONE, measured, is_steady=is_steady)
+            self._add(_ALONE, measured, self._part)
 
-    def _add(self, name: str, measured: SelfMeasurement, *, is_steady: bool) -> None:
-        changed = self._judge.add(name, measured, is_steady=is_steady)
+    def _add(self, name: str, measured: SelfMeasurement, part: int | None) -> None:
+        changed = self._judge.add(name, measured, is_steady=part is not None)
+        if part:
+            self._rungs.setdefault(part, Judge()).add(name, measured, is_steady=True)
         if changed is not None:
             is_invalid = any(one.is_invalid for one in self.live().values())
             locust_precision.mark(is_marked=is_invalid)
@@ -129,14 +154,13 @@ class Judging:
         pending, self._pending = self._pending, {}
         data[_REPORT] = {
             "name": f"worker {self._runner.worker_index} ({socket.gethostname()}:{os.getpid()})",
-            "measured": [[is_steady, one.to_dict()] for is_steady, one in pending.items()],
+            "measured": [[part, one.to_dict()] for part, one in pending.items()],
         }
 
     def _collect(self, data: dict[str, Any], **_: Any) -> None:
         if (report := data.pop(_REPORT, None)) is not None:
-            for is_steady, measured in report["measured"]:
-                one = SelfMeasurement.from_dict(measured)
-                self._add(report["name"], one, is_steady=is_steady)
+            for part, measured in report["measured"]:
+                self._add(report["name"], SelfMeasurement.from_dict(measured), part)
 
 
 def _show(web_ui: Any, judging: Judging, run: LoadRun) -> None:

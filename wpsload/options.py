@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from wpsload.arrivals import Plan, every, parse_plan
 from wpsload.engine import ENGINE_NAMES, EngineName
 from wpsload.errors import ConfigError
+from wpsload.ladder import Step, default_ladder, parse_ladder
 from wpsload.link import Limits
 from wpsload.payload import MOST_RUN, check_size
 from wpsload.subprotocol import MAX_MESSAGE_BYTES, DataType
@@ -21,6 +22,9 @@ VerdictMode = Literal["fail", "warn", "off"]
 VERDICT_MODES: tuple[VerdictMode, ...] = get_args(VerdictMode)
 
 _ENVELOPE_BYTES = 2048  # the JSON around the data, with the longest group name
+
+_GUIDE_OBJECTIVE = ("delivery.p99<1s", "loss==0")
+"""Source: protocol reference, 11.1; that nothing is lost is our own demand."""
 
 
 def _count(text: str) -> int:
@@ -50,6 +54,13 @@ def _positive_duration(text: str) -> str:
     return text
 
 
+def _whole_seconds(text: str) -> str:
+    duration_s = parse_duration_s(text)
+    if duration_s < 1 or duration_s % 1:
+        raise ConfigError(f"{text!r} is not a whole number of seconds, 1 or more")
+    return text
+
+
 def _lifetime(text: str) -> str:
     if parse_duration_s(text) < 1:
         raise ConfigError(f"{text!r} is too short: a token lives for whole seconds")
@@ -58,6 +69,12 @@ def _lifetime(text: str) -> str:
 
 def _thresholds(text: str) -> str:
     parse_all(text)
+    return text
+
+
+def _ladder(text: str) -> str:
+    if text.strip():
+        parse_ladder(text)
     return text
 
 
@@ -177,6 +194,24 @@ OPTIONS: tuple[Option, ...] = (
         "same hub; by chance unless given.",
         _run_id,
     ),
+    Option(
+        "ladder",
+        "",
+        "Rungs of a capacity run, such as 100@20/s,200@40/s: connections, and messages a second of "
+        "all senders. By default those of the service's performance guide.",
+        _ladder,
+    ),
+    Option("settle", "5s", "Time on each rung before it is measured.", _duration),
+    Option("measure", "20s", "Time for which each rung is measured.", _whole_seconds),
+    Option(
+        "slo",
+        "",
+        "What a rung has to hold, written like a threshold. Repeatable; by default what the "
+        f"performance guide asks for: {' and '.join(_GUIDE_OBJECTIVE)}.",
+        _thresholds,
+        is_repeatable=True,
+    ),
+    Option("units", 1, "Units of the service: for the ladder, and what to compare with.", _count),
     Option("data-type", "text", "Data type of the messages.", choices=("text", "json", "binary")),
     Option("no-echo", False, "Keep a sender's messages from the sender itself."),
     Option("connect-timeout", "10s", "Longest wait while connecting.", _positive_duration),
@@ -252,6 +287,11 @@ class Settings:
     thresholds: tuple[Threshold, ...]
     engine: EngineName
     verdict: VerdictMode
+    ladder: tuple[Step, ...]
+    settle_s: float
+    measure_s: float
+    objective: tuple[Threshold, ...]
+    units: int
 
     @property
     def load(self) -> str:
@@ -271,6 +311,7 @@ class Settings:
             option.name: option.read(values.get(option.destination, option.default))
             for option in OPTIONS
         }
+        units = read["units"]
         _check_message_size(read["payload-bytes"], read["data-type"])
         _check_room(read["payload-bytes"], is_numbered=not read["no-ledger"])
         return cls(
@@ -295,6 +336,11 @@ class Settings:
             thresholds=parse_all(read["threshold"]),
             engine=read["engine"],
             verdict=read["verdict"],
+            ladder=parse_ladder(read["ladder"]) if read["ladder"] else default_ladder(units),
+            settle_s=parse_duration_s(read["settle"]),
+            measure_s=parse_duration_s(read["measure"]),
+            objective=parse_all(read["slo"] or ";".join(_GUIDE_OBJECTIVE)),
+            units=units,
         )
 
 

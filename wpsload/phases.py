@@ -5,10 +5,11 @@ The window begins and ends with a whole second, as what is measured is kept by s
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 from wpsload.record import Phase, PhaseName
 
-__all__ = ["Mark", "Phases"]
+__all__ = ["Mark", "Phases", "labelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +18,30 @@ class Mark:
 
     phase: PhaseName
     second: int
+    rung: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Names it for the recorder; `labelled` reads it."""
+        return self.phase if self.rung is None else f"{self.phase} {self.rung}"
+
+
+def labelled(label: str) -> tuple[PhaseName, int | None]:
+    """The phase and the rung of a `Mark.label`."""
+    name, _, rung = label.partition(" ")
+    return cast(PhaseName, name), int(rung) if rung else None
 
 
 class Phases:
-    """Told of what happens to a run, all in Unix seconds; `warm_up_s` is the length of that."""
+    """Told of what happens to a run, all in Unix seconds; `warm_up_s` is the length of that.
 
-    def __init__(self, start_s: float, *, warm_up_s: float) -> None:
+    On a ladder each rung has phases of its own, which `begin` tells of; it stands on `rung` at
+    first.
+    """
+
+    def __init__(self, start_s: float, *, warm_up_s: float, rung: int | None = None) -> None:
         self._starts: list[tuple[PhaseName, float]] = [("connect", start_s)]
+        self._rungs = [rung]  # of each start
         self._warm_up_s = warm_up_s
         self._end_s: float | None = None
 
@@ -36,7 +54,16 @@ class Phases:
         """All users are there and their connections are open."""
         window = math.ceil(now_s + self._warm_up_s)
         self._starts += [("warm-up", now_s), ("window", window)]
+        self._rungs += [None, None]
         return [Mark("warm-up", math.ceil(now_s)), Mark("window", window)]
+
+    def begin(self, name: PhaseName, now_s: float, rung: int) -> list[Mark]:
+        """A phase of a rung begins now; a window with the next whole second."""
+        start_s = math.ceil(now_s) if name == "window" else now_s
+        self._starts.append((name, start_s))
+        self._rungs.append(rung)
+        second = math.floor(now_s) if name in ("drain", "connect") else math.ceil(now_s)
+        return [Mark(name, second, rung)]
 
     def stop(self, now_s: float) -> list[Mark]:
         """The run shall stop; what has not begun by then never does."""
@@ -47,8 +74,11 @@ class Phases:
             math.floor(now_s) if start[0] == "window" else now_s
         ) and len(self._starts) > 1:
             self._starts.pop()
+            self._rungs.pop()
+        rung = self._rungs[-1]
         self._starts.append(("drain", now_s))
-        return [Mark("drain", math.floor(now_s))]
+        self._rungs.append(rung)
+        return [Mark("drain", math.floor(now_s), rung)]
 
     def end(self, now_s: float) -> None:
         """The drain is over."""
@@ -62,6 +92,6 @@ class Phases:
         begun = [(name, start_s) for name, start_s in self._starts if start_s <= end_s]
         ends_s = [start_s for _, start_s in begun[1:]] + [max(end_s, begun[-1][1])] if begun else []
         return [
-            Phase(name=name, start_s=start_s, length_s=max(0.0, next_s - start_s))
-            for (name, start_s), next_s in zip(begun, ends_s, strict=True)
+            Phase(name=name, start_s=start_s, length_s=max(0.0, next_s - start_s), rung=rung)
+            for (name, start_s), next_s, rung in zip(begun, ends_s, self._rungs, strict=False)
         ]

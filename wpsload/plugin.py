@@ -18,6 +18,7 @@ from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 import logging
+import signal
 import sys
 import weakref
 from argparse import ArgumentParser, Namespace
@@ -42,7 +43,7 @@ from wpsload.ledger import Outcomes
 from wpsload.locust_stats import LocustStats
 from wpsload.metrics import SEND_TO_GROUP
 from wpsload.options import Settings, add_options
-from wpsload.preparation import Preparation
+from wpsload.preparation import Preparation, choose_run_id
 from wpsload.pubsub_csv import PubsubCsv
 from wpsload.record import Record
 from wpsload.recording import Recording
@@ -53,7 +54,7 @@ from wpsload.terminal import fail
 from wpsload.thresholds import judges_failures
 from wpsload.units import parse_duration_s
 
-__all__ = ["run_of", "will_speak"]
+__all__ = ["check_users", "process", "run_of", "will_speak"]
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ locust_precision.install()
 _runs: weakref.WeakKeyDictionary[Environment, LoadRun] = weakref.WeakKeyDictionary()
 
 
-class _Process:
+class Process:
     """What this process knows beyond a single run."""
 
     def __init__(self) -> None:
@@ -73,12 +74,13 @@ class _Process:
         self.judging: Judging | None = None
         self.recording: Recording | None = None
         self.doubts: list[str] = []
+        self.broken: list[str] = []  # doubts that stay, whichever run it is
         self.writing = RLock()  # held while something is written in pieces, see `_writing`
         self.ending: list[str] = []
         self.is_ending_on_stderr = False
 
 
-_process = _Process()
+process = Process()
 _preparation = Preparation()
 
 
@@ -91,9 +93,18 @@ def run_of(environment: Environment) -> LoadRun:
     return run
 
 
+def check_users(users: int) -> None:
+    """Refuse more users than the target has tokens for.
+
+    Raises:
+        ConfigError: saying which variable, file or line is to blame.
+    """
+    _preparation.check_users(users, run_time_s=None)
+
+
 def will_speak(subprotocol: str | None) -> None:
     """Users of that subprotocol, None for simple clients, are defined in this process."""
-    _process.subprotocols.append(subprotocol)
+    process.subprotocols.append(subprotocol)
 
 
 @events.report_to_master.add_listener
@@ -116,7 +127,7 @@ def _add_options(parser: ArgumentParser, **_: Any) -> None:
     def parse_and_prepare(*args: Any, **kwargs: Any) -> Namespace:
         options: Namespace = parse_args(*args, **kwargs)
         try:
-            _preparation.prepare(options, _process.subprotocols)
+            _preparation.prepare(options, process.subprotocols)
         except WpsloadError as error:
             fail(error.message, hint=error.hint, exit_code=error.exit_code)
         except KeyboardInterrupt:
@@ -137,6 +148,8 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
     interrupt.install(
         wait_for_master=(lambda: longest_drain_s(environment, run)) if is_forked_worker else None
     )
+    if environment.shape_class is not None and not isinstance(runner, WorkerRunner):
+        gevent.signal_handler(signal.SIGTERM, _end_shape, environment)
     if web_ui is not None:
         web_guard.install(web_ui, bind_host=web_ui.host)
         for user_class in _our_users(environment):
@@ -147,17 +160,20 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
         Worker(environment, runner, run, _preparation.decide_target().describe())
         WorkerClocks(runner, run.lead_ns)
     elif isinstance(runner, MasterRunner):
-        _process.master = Master(environment, runner, run)
-        _process.clocks = MasterClocks(runner)
-    _process.judging = Judging(environment, runner, web_ui, run)
+        process.master = Master(environment, runner, run)
+        process.clocks = MasterClocks(runner)
+    climbing = getattr(environment.shape_class, "climbing", None)
+    is_climbing = climbing is not None
+    process.judging = Judging(environment, runner, web_ui, run, is_climbing=is_climbing)
     _keep_going(environment, _keep_rolling, run, LocustStats(environment))
     if (csv := _preparation.csv) is not None:
-        _process.recording = Recording(
+        process.recording = Recording(
             environment,
             run,
             csv,
             new_file=_preparation.new_record_file,
             target=_described_target,
+            climbing=climbing,
             sections=_sections,
         )
         _keep_going(environment, _write_seconds, csv, run, environment)
@@ -170,7 +186,8 @@ def _keep_going(environment: Environment, work: Callable[..., None], *arguments:
 
     def tell(greenlet: Any) -> None:
         kind = type(greenlet.exception).__name__
-        _doubt(environment, f"a mistake in wpsload ended its bookkeeping: {kind}, see the log")
+        process.broken.append(f"a mistake in wpsload ended its bookkeeping: {kind}, see the log")
+        _doubt(environment, process.broken[-1])
 
     gevent.spawn(work, *arguments).link_exception(tell)
 
@@ -225,10 +242,10 @@ def _write_seconds(csv: PubsubCsv, run: LoadRun, environment: Environment) -> No
         return environment.runner.user_count if environment.runner else 0
 
     def write_record() -> None:
-        if (recording := _process.recording) is not None:
+        if (recording := process.recording) is not None:
             recording.look(run.recorder, users())
             if recording.is_due():
-                recording.write_meanwhile(run.recorder, _process.doubts)
+                recording.write_meanwhile(run.recorder, process.doubts)
 
     while True:
         _roll_gently(run)
@@ -249,7 +266,7 @@ def _writing(environment: Environment, write: Callable[[], None]) -> None:
     One after the other: who breathes in between must find the seconds that it has begun with.
     """
     try:
-        with _process.writing:
+        with process.writing:
             write()
     except WpsloadError as error:
         _doubt(environment, str(error))
@@ -257,54 +274,64 @@ def _writing(environment: Environment, write: Callable[[], None]) -> None:
 
 def _doubt(environment: Environment, text: str) -> None:
     """The figures are incomplete: say so, and fail the run."""
-    if text not in _process.doubts:
-        _process.doubts.append(text)
+    if text not in process.doubts:
+        process.doubts.append(text)
         _log.error(text)
-        if _process.recording is not None:
-            _process.recording.note("doubt", text)
+        if process.recording is not None:
+            process.recording.note("doubt", text)
     environment.process_exit_code = environment.process_exit_code or 1
 
 
 def _take_over_doubts(environment: Environment) -> None:
     """Those of the master, if this is one."""
-    for doubt in _process.master.doubts if _process.master else ():
+    for doubt in process.master.doubts if process.master else ():
         _doubt(environment, doubt)
 
 
 @events.test_start.add_listener
 def _start(environment: Environment, **_: Any) -> None:
-    _process.has_run = True
-    _process.doubts.clear()
+    process.has_run = True
+    process.doubts[:] = process.broken
     run = run_of(environment)
-    if _process.clocks is not None:
-        _process.clocks.begin()
-    with _process.writing:
+    if process.clocks is not None:
+        process.clocks.begin()
+    if (options := environment.parsed_options) is not None:
+        choose_run_id(options)
+    with process.writing:
         run.start(Settings.read(vars(environment.parsed_options)))
         if _preparation.csv is not None:
             _preparation.csv.start()
-    if (recording := _process.recording) is not None:
+    if (recording := process.recording) is not None:
         _writing(environment, lambda: recording.start(run.recorder))
-        _writing(environment, lambda: recording.write_meanwhile(run.recorder, _process.doubts))
+        _writing(environment, lambda: recording.write_meanwhile(run.recorder, process.doubts))
 
 
 @events.spawning_complete.add_listener
 def _spawned(**_: Any) -> None:
     keep_what_lives()
-    if _process.recording is not None:
-        _process.recording.spawned()
+    if process.recording is not None:
+        process.recording.spawned()
 
 
 @events.test_stopping.add_listener
 def _stopping(environment: Environment, **_: Any) -> None:
     """The window ends here; the master's own listener comes later, and waits for the drain."""
-    if _process.recording is not None:
-        _process.recording.stop(run_of(environment).recorder)
+    if process.recording is not None:
+        process.recording.stop(run_of(environment).recorder)
 
 
 def _break_off(environment: Environment, **_: Any) -> None:
     """Locust ends while a run goes on: somebody sent a signal."""
-    if (recording := _process.recording) is not None and recording.is_running:
+    if (recording := process.recording) is not None and recording.is_running:
         recording.stop(run_of(environment).recorder, is_interrupted=True)
+
+
+def _end_shape(environment: Environment) -> None:
+    """Somebody sent a signal: headless, Locust listens for it only once a load shape is over."""
+    runner = environment.runner
+    if runner is not None and runner.shape_greenlet is not None:
+        _break_off(environment)
+        runner.shape_greenlet.kill(block=False)
 
 
 def _sections(run: LoadRun) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -316,9 +343,9 @@ def _sections(run: LoadRun) -> Iterator[tuple[str, dict[str, Any]]]:
             Outcomes.of(sends.successes, sends.failures, sends.unanswered) if sends else Outcomes()
         )
         yield "ledger", run.books.ledger.balance(outcomes).to_dict()
-    if _process.clocks is not None and (clocks := _process.clocks.to_dict()) is not None:
+    if process.clocks is not None and (clocks := process.clocks.to_dict()) is not None:
         yield "clocks", clocks
-    if (judging := _process.judging) is not None and judging.is_on:
+    if (judging := process.judging) is not None and judging.is_on:
         yield "generator", judging.measured()
         is_enforced = run.settings.verdict == "fail"
         yield "verdict", judging.verdict(totals).to_dict() | {"is_enforced": is_enforced}
@@ -338,7 +365,7 @@ def _stop(environment: Environment, **_: Any) -> None:
         run.complete_fan_out(is_over=True)
         _take_over_doubts(environment)
         _writing(environment, lambda: csv.finish(recorder, now_s=unix_s()))
-    if (recording := _process.recording) is not None:
+    if (recording := process.recording) is not None:
         recording.end()
         if (record := _save_record(environment, recording)) is not None:
             _write_page(environment, recording, record)
@@ -346,7 +373,7 @@ def _stop(environment: Environment, **_: Any) -> None:
 
 def _save_record(environment: Environment, recording: Recording) -> Record | None:
     """The record of the run that is over, written; None if there was none."""
-    record = recording.record(run_of(environment).recorder, _process.doubts, is_over=True)
+    record = recording.record(run_of(environment).recorder, process.doubts, is_over=True)
     if record is not None:
         _writing(environment, lambda: recording.write_last(record))
     return record
@@ -378,9 +405,9 @@ def _finish(environment: Environment, **_: Any) -> None:
     run.complete_fan_out(is_over=True)
     _writing(environment, lambda: csv.close(recorder, now_s=unix_s()))
     _take_over_doubts(environment)
-    if _process.has_run and not recorder.totals().metrics:
+    if process.has_run and not recorder.totals().metrics:
         _doubt(environment, "nothing was measured")
-    recording = _process.recording
+    recording = process.recording
     if recording is None:
         return
     recording.end()
@@ -388,8 +415,8 @@ def _finish(environment: Environment, **_: Any) -> None:
         _decide_exit_code(environment, record)
         locust_precision.mark(is_marked=record.is_invalid)
     options = environment.parsed_options
-    _process.is_ending_on_stderr = bool(options and options.json)  # stdout is JSON then
-    _process.ending = [
+    process.is_ending_on_stderr = bool(options and options.json)  # stdout is JSON then
+    process.ending = [
         "",
         *(report_lines(record) if record else ["nothing was measured"]),
         f"files: {csv.prefix}_*.csv",
@@ -414,13 +441,14 @@ def _decide_exit_code(environment: Environment, record: Record) -> None:
         and not runner.exceptions
         and not locust_log.unhandled_greenlet_exception
     )
-    if judges_failures(thresholds) and is_only_requests:
-        # They were allowed for: without this Locust ends with 1 for a single one of them.
+    if (judges_failures(thresholds) or record.ladder is not None) and is_only_requests:
+        # They were allowed for, by a threshold or as what a rung missed: without this Locust ends
+        # with 1 for a single one of them.
         environment.process_exit_code = environment.process_exit_code or 0
 
 
 @events.quit.add_listener
 def _conclude(**_: Any) -> None:
     """Last of all, below Locust's own tables: what was measured, and where it is written."""
-    for line in _process.ending:
-        click.echo(line, err=_process.is_ending_on_stderr)
+    for line in process.ending:
+        click.echo(line, err=process.is_ending_on_stderr)

@@ -22,10 +22,21 @@ from wpsload.payload import MOST_RUN
 from wpsload.pubsub_csv import PubsubCsv
 from wpsload.record_file import RecordFile
 
-__all__ = ["Preparation"]
+__all__ = ["Preparation", "choose_run_id"]
 
 _LOOPBACK = "127.0.0.1"
 _LOCUST_FILES = ("stats", "stats_history", "failures", "exceptions")
+
+
+def choose_run_id(options: Namespace) -> None:
+    """Give the run a number, unless somebody has; a form of Locust's page may have left it out.
+
+    It stays a text: of what a form sends, Locust makes the type that was there before.
+    """
+    given = options.wps_run_id
+    if given is None or given == "":
+        given = secrets.randbelow(MOST_RUN) + 1
+    options.wps_run_id = str(given)
 
 
 class Preparation:
@@ -82,8 +93,7 @@ class Preparation:
         self._is_done = True
         self.has_forked = bool(options.processes)
         open_files.raise_limit()
-        if options.wps_run_id is None:
-            options.wps_run_id = secrets.randbelow(MOST_RUN) + 1
+        choose_run_id(options)
         settings = Settings.read(vars(options))
         _check_numbers(options)
         if not options.worker:

@@ -23,7 +23,7 @@ from wpsload.metrics import CONNECTION_LOST, JOIN_GROUP
 from wpsload.options import OPTIONS, Settings
 from wpsload.phases import Mark, Phases
 from wpsload.pubsub_csv import PubsubCsv
-from wpsload.record import Event, Record, Series, to_json, with_section
+from wpsload.record import Event, Ladder, PhaseName, Record, Series, to_json, with_section
 from wpsload.record_file import RecordFile
 from wpsload.recorder import Recorder
 from wpsload.redaction import redacted, redacted_command
@@ -52,6 +52,8 @@ class Recording:
         csv: what keeps its seconds.
         new_file: gives each run its file, None if no record is to be written.
         target: describes where the load goes, without secrets.
+        climbing: gives what has become of the ladder, told whether the run `is_over`; None if it
+            climbs none.
         sections: gives what the record holds besides, see `record.SECTIONS`.
     """
 
@@ -63,6 +65,7 @@ class Recording:
         *,
         new_file: Callable[[], RecordFile | None],
         target: Callable[[], str],
+        climbing: Callable[..., Ladder] | None,
         sections: Callable[[LoadRun], Iterable[tuple[str, Mapping[str, Any]]]],
     ) -> None:
         self._environment = environment
@@ -70,6 +73,7 @@ class Recording:
         self._csv = csv
         self._new_file = new_file
         self._target = target
+        self._climbing = climbing
         self._sections = sections
         self._machine = surroundings.machine()
         self._versions = surroundings.versions()
@@ -90,8 +94,9 @@ class Recording:
             WpsloadError: if there can be no file for it.
         """
         self._started_s = self._written_s = unix_s()
-        self._phases = Phases(self._started_s, warm_up_s=self._run.settings.warm_up_s)
-        self._mark(recorder, [Mark("connect", int(self._started_s))])
+        rung = None if self._climbing is None else 1
+        self._phases = Phases(self._started_s, warm_up_s=self._run.settings.warm_up_s, rung=rung)
+        self._mark(recorder, [Mark("connect", int(self._started_s), rung)])
         self._is_stopping = self._is_interrupted = self._is_over = False
         self._spawned_s: float | None = None
         self._events: list[Event] = []
@@ -111,7 +116,7 @@ class Recording:
             return
         self._look_at_workers()
         self._look_at_connections(recorder)
-        if not self._phases.is_connecting or self._spawned_s is None:
+        if not self._phases.is_connecting or self._spawned_s is None or self._climbing is not None:
             return
         now_s = unix_s()
         opened = recorder.counted("opened") - recorder.counted("closed")
@@ -123,6 +128,11 @@ class Recording:
             still = f", and {joining} requests to join a group had no answer" if joining > 0 else ""
             self.note("window", f"{opened} of {users} connections were open when it began{still}")
             self._mark(recorder, self._phases.connected(now_s))
+
+    def begin(self, recorder: Recorder, phase: PhaseName, rung: int) -> None:
+        """A phase of a rung begins."""
+        if self._phases is not None and not self._is_stopping:
+            self._mark(recorder, self._phases.begin(phase, unix_s(), rung))
 
     def stop(self, recorder: Recorder, *, is_interrupted: bool = False) -> None:
         """The run shall stop; `is_interrupted` if somebody broke it off."""
@@ -221,17 +231,20 @@ class Recording:
             series=self._csv.series(recorder, now_s=now_s) if is_over else Series(),
             events=list(self._events),
             doubts=[redacted(one) for one in doubts],
+            ladder=None if self._climbing is None else self._climbing(is_over=is_over),
         )
         for name, section in self._sections(self._run):
             record = with_section(record, name, section)
             breathe()
+        if record.ladder is not None and (shown := _shown_verdict(record.ladder)) is not None:
+            record = replace(record, verdict={**(record.verdict or {}), **shown})
         if is_over:
             record = replace(record, thresholds=judge(settings.thresholds, record))
         return record
 
     def _mark(self, recorder: Recorder, marks: Sequence[Mark]) -> None:
         for mark in marks:
-            recorder.mark(mark.phase, mark.second)
+            recorder.mark(mark.label, mark.second)
 
     def _has_only_ours(self) -> bool:
         return all(hasattr(one, "subprotocol") for one in self._environment.user_classes)
@@ -265,11 +278,22 @@ class Recording:
         return {name: _plain(options.get(where)) for name, where in chosen.items()}
 
     def _plan(self, settings: Settings) -> str:
+        load = settings.load
+        if self._climbing is not None:
+            load = f"a ladder, {', '.join(map(str, settings.ladder))}: a message every"
+            load += f" {settings.interval_s:g} s"
         return (
-            f"{settings.load}, for each sender; {settings.payload_bytes} bytes of"
+            f"{load}, for each sender; {settings.payload_bytes} bytes of"
             f" {settings.data_type}, groups of {settings.group_size},"
             " unless the scenario says otherwise"
         )
+
+
+def _shown_verdict(ladder: Ladder) -> dict[str, Any] | None:
+    """The verdict on a run is that on the rung that it shows; others are said to be beyond it."""
+    judged = [one for one in ladder.rungs if one.verdict is not None]
+    shown = ladder.best or (judged[0] if judged else None)
+    return None if shown is None else shown.verdict
 
 
 def _plain(value: object) -> bool | int | float | str | None:

@@ -122,7 +122,7 @@ class LoadRun:
         self.books = Books()
         self._samples: list[Sample] = []  # that the statistics have not been told yet
         self._recorder = Recorder()
-        self._engine: Engine | None = None
+        self._engines: dict[str, Engine] = {}
         self.lead_ns = {CLOCK: 0}
         self.familiar = Familiar(self.lead_ns)
         self.fan_out = FanOut()
@@ -134,9 +134,10 @@ class LoadRun:
     @property
     def engine(self) -> Engine:
         """What drives the connections of this process, by the options of the present test."""
-        if self._engine is None or self._engine.name != self.settings.engine:
-            self._engine = Engine(get_hub(), self.settings.engine)
-        return self._engine
+        name = self.settings.engine
+        if name not in self._engines:  # kept for good, as it holds files that it never gives back
+            self._engines[name] = Engine(get_hub(), name)
+        return self._engines[name]
 
     @property
     def recorder(self) -> Recorder:

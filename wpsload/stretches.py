@@ -124,13 +124,16 @@ class Stretches(Generic[T]):
         return [one.total for one in self._phases]
 
     def copy(self, *, cut: str) -> "Stretches[T]":
-        """Apart from this one from now on; only the phase `cut` can be cut."""
+        """Apart from this one from now on; only phases of the kind `cut` can be cut."""
         copied = Stretches(self._new)
-        copied._phases = [one.copy(is_sliced=one.phase == cut) for one in self._phases]
+        copied._phases = [one.copy(is_sliced=_is(one.phase, cut)) for one in self._phases]
         return copied
 
     def parts(self, first: int, after: int, *, cut: str, into: int) -> Iterator[Stretch[T]]:
-        """The phases of the run that lasted from `first` to `after`, `cut` in `into` parts."""
+        """The phases of the run that lasted from `first` to `after`, `cut` in `into` parts.
+
+        `cut` is the name of a phase, or the first word of several.
+        """
         ends = [*(one.first for one in self._phases[1:]), after]
         for position, (one, next_first) in enumerate(zip(self._phases, ends, strict=True)):
             begin = min(first, one.first) if position == 0 else one.first
@@ -139,7 +142,12 @@ class Stretches(Generic[T]):
                 if not one.is_used:
                     continue
                 end = begin + 1  # it ended in the second it began in
-            if one.phase == cut and begin == one.first:
+            if _is(one.phase, cut) and begin == one.first:
                 yield from one.cut(begin, end, into)
             else:
                 yield Stretch(one.phase, begin, end, one.total)
+
+
+def _is(phase: str, kind: str) -> bool:
+    """Whether `phase` is of that kind, as `window 2` is of `window`."""
+    return phase.partition(" ")[0] == kind

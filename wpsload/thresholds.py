@@ -7,7 +7,8 @@
     metric     = a name of `METRICS` | "ack" | "delivery" | "echo"
     statistic  = "p50" | "p99" | "p99.9" … | "min" | "mean" | "max" | "count" | "error_ratio"
     rate       = "connects" | "sent" | "acked" | "delivered" | "failures"
-    total      = "loss" | "failures" | "error_ratio" | "dropped"
+    total      = "loss" | "failures" | "error_ratio" | "dropped" | "capacity." capacity
+    capacity   = "connections" | "in" | "out"
     operator   = "<" | "<=" | ">" | ">=" | "==" | "!="
     value      = number unit
     unit       = "ns" | "us" | "ms" | "s" | "m" of a latency, "%" or none of a ratio,
@@ -30,10 +31,21 @@ from wpsload.record import Record, ThresholdResult
 from wpsload.recorder import Measured
 from wpsload.units import NS_PER_MS, NS_PER_S, ms
 
-__all__ = ["RATES", "TOTALS", "Threshold", "judge", "judges_failures", "parse", "parse_all"]
+__all__ = [
+    "CAPACITY",
+    "RATES",
+    "TOTALS",
+    "Threshold",
+    "judge",
+    "judges_failures",
+    "parse",
+    "parse_all",
+]
 
 RATES = ("connects", "sent", "acked", "delivered", "failures")
 TOTALS = ("loss", "failures", "error_ratio", "dropped")
+CAPACITY = ("capacity.connections", "capacity.in", "capacity.out")
+"""Of the last rung that held: connections, messages sent and deliveries a second."""
 
 _GROUPS: dict[str, tuple[Metric, ...]] = {
     "ack": tuple(metric for metric in METRICS if metric.type == "ACK"),
@@ -121,8 +133,8 @@ def parse(text: str) -> Threshold:
         raise ConfigError(
             f"{expression}: there is no part {part!r} of a run", hint="@steady or @all"
         )
-    if part == "steady" and subject == "loss":
-        raise ConfigError(f"{expression}: loss is of the whole run", hint="leave @steady out")
+    if part == "steady" and subject in ("loss", *CAPACITY):
+        raise ConfigError(f"{expression}: {subject} is of the whole run", hint="leave @steady out")
     return Threshold(
         expression=expression,
         subject=subject,
@@ -138,6 +150,8 @@ def _subject(name: str, expression: str) -> tuple[str, str, Unit]:
     """What is judged, by which statistic, in which unit."""
     if name in TOTALS:
         return name, "", "ratio" if name == "error_ratio" else "count"
+    if name in CAPACITY:
+        return name, "", "count" if name == "capacity.connections" else "per_s"
     if name.startswith("rate."):
         rate = name.removeprefix("rate.")
         if rate not in RATES:
@@ -148,7 +162,7 @@ def _subject(name: str, expression: str) -> tuple[str, str, Unit]:
     found = _STATISTIC.fullmatch(name)
     subject = found[1] if found else name.partition(".")[0] if name not in _SUBJECTS else name
     if subject not in _SUBJECTS:
-        known = ", ".join([*_SUBJECTS, *(f"rate.{rate}" for rate in RATES), *TOTALS])
+        known = ", ".join([*_SUBJECTS, *(f"rate.{rate}" for rate in RATES), *TOTALS, *CAPACITY])
         raise ConfigError(
             f"{expression}: there is no measurement {subject!r}", hint=f"one of {known}"
         )
@@ -214,7 +228,7 @@ def _is_of_window(threshold: Threshold) -> bool:
         return False
     if threshold.part is not None:
         return threshold.part == "steady"
-    if threshold.subject in TOTALS and threshold.statistic == "":
+    if threshold.subject in (*TOTALS, *CAPACITY) and threshold.statistic == "":
         return False
     if threshold.statistic == "rate":
         return True
@@ -230,6 +244,8 @@ def _value(
     if statistic == "rate":
         rates = views.rates if is_window else views.run
         return (rates.counts.get(subject, 0) / rates.seconds if rates.seconds else None), None
+    if subject in CAPACITY:
+        return _capacity(subject, record), None
     if statistic == "":
         return _total(subject, record, figures)
     metrics = [figures.metrics[one] for one in _SUBJECTS[subject] if one in figures.metrics]
@@ -252,6 +268,21 @@ def _total(name: str, record: Record, figures: Figures) -> tuple[float | None, i
     ]
     count = sum(one.count for one in requests)
     return (sum(one.failure_count for one in requests) / count if count else None), count
+
+
+def _capacity(name: str, record: Record) -> float | None:
+    """Of the last rung that held, 0 if none did; None without a ladder."""
+    if record.ladder is None:
+        return None
+    best = record.ladder.best
+    if best is None:
+        return 0
+    figures = {
+        "capacity.connections": best.connections,
+        "capacity.in": best.sent_per_s,
+        "capacity.out": best.delivered_per_s,
+    }
+    return figures[name]
 
 
 def _loss(record: Record, metrics: Sequence[Measured]) -> int:

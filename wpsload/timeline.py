@@ -6,13 +6,14 @@ A percentile of a second that had no sample is None. Seconds are added once, in 
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import fields
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from wpsload.histogram import QUANTILES, Histogram
 from wpsload.metrics import Metric
-from wpsload.record import HistogramData, MetricSeries, MetricSpan, PhaseName, Series, Span
+from wpsload.phases import labelled
+from wpsload.record import HistogramData, MetricSeries, MetricSpan, Series, Span
 from wpsload.recorder import Recorder, Second
 
 __all__ = ["COLUMNS", "Timeline", "spans_of"]
@@ -186,9 +187,11 @@ def spans_of(
                     failures=dict(one.failures),
                 )
             )
+        phase, rung = labelled(part.phase)
         spans.append(
             Span(
-                phase=cast(PhaseName, part.phase),
+                phase=phase,
+                rung=rung,
                 second=part.second,
                 seconds=part.seconds,
                 counts=dict(part.counts),

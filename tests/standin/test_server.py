@@ -685,8 +685,23 @@ def test_delay_ack(start_stand_in: Start) -> None:
     assert delays["least_ns"] == delays["most_ns"] == delays["sum_ns"] >= 509_000_000
     assert stats["configured"] == {
         "ack_delay_ns": 10_000_000,
+        "capacity_per_s": None,
         "faults": [{"name": "delay-ack", "every": 3, "delay_ns": 500_000_000}],
     }
+
+
+def test_messages_beyond_the_capacity_wait(start_stand_in: Start) -> None:
+    """They are handled in their order, all of them, one every twentieth of a second."""
+    stand_in = start_stand_in("--capacity", "20/s", "--ack-delay", "0s")
+    with pubsub(stand_in) as client:
+        started = time.monotonic()
+        for number in range(10):
+            client.send({"type": "joinGroup", "group": "g", "ackId": number})
+        received = [client.message()["ackId"] for _ in range(10)]
+        took_s = time.monotonic() - started
+    assert received == list(range(10))
+    assert took_s >= 0.49
+    assert stand_in.stats()["configured"]["capacity_per_s"] == 20
 
 
 def test_what_is_late_is_written_before_the_close(start_stand_in: Start) -> None:

@@ -10,7 +10,7 @@ import textwrap
 import click
 import orjson
 
-from wpsload.arguments import Duration, WholeNumber
+from wpsload.arguments import Duration, Rate, WholeNumber
 from wpsload.errors import ConfigError
 from wpsload.standin.faults import FAULTS, parse_fault
 from wpsload.subprotocol import MAX_MESSAGE_BYTES
@@ -105,6 +105,13 @@ def _access_key() -> str:
     help="Wait before each ack. The official sync Python client stalls on instant ones.",
 )
 @click.option(
+    "--capacity",
+    type=Rate(),
+    default=None,
+    metavar="N/s",
+    help="Handle at most so many messages of clients a second; the others wait in line.",
+)
+@click.option(
     "--keep-alive",
     type=Duration(0.05, 120),
     default="20s",
@@ -141,6 +148,7 @@ def serve(
     as_json: bool,
     upstream: str,
     ack_delay: float,
+    capacity: float | None,
     keep_alive: float,
     max_message_bytes: int,
     clock_skew: float,
@@ -172,6 +180,7 @@ def serve(
         max_message_bytes=max_message_bytes,
         wire=WireSettings(ack_delay_s=ack_delay, keep_alive_s=keep_alive),
         faults=tuple(map(parse_fault, faults)),
+        capacity_per_s=capacity,
     )
 
     def announce(bound_port: int) -> None:

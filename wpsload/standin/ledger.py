@@ -52,7 +52,7 @@ class Ledger:
             the fault: the shortest, the longest, and the sum of all, in ns.
         fault_times: each fault that struck once: its name, when it did (ns of the system's
             monotonic clock, which is Python's `perf_counter_ns` too on Linux) and what it did.
-        configured: the ack delay, and each fault with its settings.
+        configured: the ack delay, the capacity, and each fault with its settings.
     """
 
     connections_open: int = 0

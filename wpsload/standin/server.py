@@ -38,6 +38,7 @@ from wpsload.standin.hub import (
     Upstream,
 )
 from wpsload.standin.ledger import Ledger, bump
+from wpsload.standin.line import Line
 from wpsload.standin.pipe import Turn, open_pipes
 from wpsload.standin.rest import MAX_BODY_BYTES, RestApi
 from wpsload.standin.roles import Permissions
@@ -78,6 +79,7 @@ class Settings:
         max_message_bytes: largest WebSocket message accepted, envelope included.
         wire: ack delay and keep-alive interval.
         faults: what to inject, at most one fault of each name.
+        capacity_per_s: messages of clients that it handles in a second, None for all it can.
     """
 
     access_key: str = field(repr=False)
@@ -86,6 +88,7 @@ class Settings:
     max_message_bytes: int = MAX_MESSAGE_BYTES
     wire: WireSettings = field(default_factory=WireSettings)
     faults: tuple[Fault, ...] = ()
+    capacity_per_s: float | None = None
 
 
 class StandIn:
@@ -99,6 +102,7 @@ class StandIn:
             faults=self._faults.injected,
             configured={
                 "ack_delay_ns": nanoseconds(settings.wire.ack_delay_s),
+                "capacity_per_s": settings.capacity_per_s,
                 "faults": self._faults.settings(),
             },
         )
@@ -108,6 +112,7 @@ class StandIn:
         self._strikes = Strikes(self._faults, self.ledger, self._wires)
         self._turn = Turn()
         self._pipes = open_pipes(self._turn)
+        self._line = None if settings.capacity_per_s is None else Line(settings.capacity_per_s)
         self._sessions: dict[Wire, asyncio.Future[None]] = {}  # until the TCP connection ends
         self._told: set[str] = set()
 
@@ -239,6 +244,7 @@ class StandIn:
             turn=self._turn,
             perform=self._perform,
             ended=self._forget,
+            line=self._line,
         )
         self._wires[connection_id] = wire
         self.ledger.connections_open += 1

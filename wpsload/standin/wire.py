@@ -21,6 +21,7 @@ from wpsload.frames import BINARY, CLOSE, PING, TEXT
 from wpsload.standin.hub import Hub, Output, SendAck, farewell
 from wpsload.standin.late import LateFrames
 from wpsload.standin.ledger import Kind, Ledger, bump
+from wpsload.standin.line import Line
 from wpsload.standin.masking import unmasked
 from wpsload.standin.pipe import Pipes, Turn
 from wpsload.units import nanoseconds
@@ -68,6 +69,7 @@ class Wire:
     """The connection of one client, from its `connected` frame to its close.
 
     `handshake` is the protocol that has read from `transport` until now; it is told of the end.
+    Messages wait in `line`, if there is one, before the hub gets them.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Wire:
         turn: Turn,
         perform: Callable[[list[Output]], None],
         ended: Callable[[str], None],
+        line: Line | None = None,
     ) -> None:
         self.id = connection_id
         self._is_simple = is_simple
@@ -95,7 +98,7 @@ class Wire:
         )
         self._feed = self._reader.feed
         self._hub = hub
-        self._receive = hub.receive
+        self._receive = hub.receive if line is None else partial(self._receive_later, line)
         self._ledger = ledger
         self._keep_alive_s = settings.keep_alive_s
         self._ack_delay_s = settings.ack_delay_s
@@ -144,6 +147,14 @@ class Wire:
                 return
         if (error := self._reader.error) is not None:
             self._refuse(error)
+
+    def _receive_later(self, line: Line, _: str, payload: bytes, *, is_text: bool) -> list[Output]:
+        line.enter(partial(self._handle_late, payload, is_text=is_text))
+        return []
+
+    def _handle_late(self, payload: bytes, *, is_text: bool) -> None:
+        if not self._is_over:
+            self._perform(self._hub.receive(self.id, payload, is_text=is_text))
 
     def _refuse(self, error: frames.FrameError) -> None:
         """Close for what breaks RFC 6455; a PubSub client that does speak it is told why.
