@@ -423,7 +423,7 @@ def _finish(environment: Environment, **_: Any) -> None:
         *([f"record: {recording.file.path}"] if recording.file else []),
     ]
     if record is not None:
-        _process.ending += [
+        process.ending += [
             f"report: {page}" for page in _write_page(environment, recording, record)
         ]
 
