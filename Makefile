@@ -17,19 +17,11 @@ demo: $(VENV)/.run  ## Run the main job for 20 s against a local stand-in of the
 		--users 50 --spawn-rate 50 --run-time 20s --csv reports/demo/locust --wps-reports reports/demo \
 		--wps-verdict warn
 
-example: $(VENV)/.dev  ## Measure reports/example anew, half a minute, and take its pictures with Chromium
-	rm -rf reports/example.new
-	env -u WPS_CONNECTION_STRING -u WPS_CLIENT_URL -u WPS_NEGOTIATE_URL -u WPS_TOKENS_FILE \
-		$(BIN)/locust -f locustfiles/pubsub.py --headless --only-summary \
-		--users 50 --spawn-rate 25 --run-time 30s --wps-reports reports/example.new --wps-verdict warn \
-		--wps-plan 'ramp 1/s to 4/s for 14s then spike 8/s for 4s then constant 4/s' --wps-warm-up 2s \
-		--wps-threshold 'delivery.p99<1s; loss==0; rate.delivered>1000/s'
-	mkdir -p reports/example
-	mv reports/example.new/*/run.json reports/example/
-	rm -r reports/example.new
+example: $(VENV)/.dev  ## Measure the run of reports/example anew, about a minute
+	$(BIN)/python tests/example.py
 	$(MAKE) example-reports
 
-example-reports: $(VENV)/.dev  ## Report on the same run again, after a change of how it is shown
+example-reports: $(VENV)/.dev  ## Report on it again and take pictures of that with Chromium
 	$(BIN)/wpsload report reports/example --out reports/example \
 		--format text --format md --format html --format junit
 	$(BIN)/python tests/screenshots.py

@@ -103,9 +103,13 @@ def _phase_lines(record: Record, views: Views) -> list[str]:
     """How long each phase took, and what the figures above and below cover."""
     if not record.phases:
         return []
-    lengths = ", ".join(f"{one.name} {one.length_s:.1f} s" for one in record.phases)
+    rung = record.shown_rung
+    lengths = ", ".join(
+        f"{one.name} {one.length_s:.1f} s" for one in record.phases if one.rung == rung
+    )
+    of = "" if rung is None else f" of rung {rung}"
     return [
-        *textwrap.wrap(f"phases: {lengths}", _WIDTH),
+        *textwrap.wrap(f"phases{of}: {lengths}", _WIDTH),
         *textwrap.wrap(coverage(views), _WIDTH),
     ]
 

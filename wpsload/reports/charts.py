@@ -135,10 +135,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """A value of the y axis to compare with, right across."""
+    """A value of the y axis to compare with, right across; a limit is one to stay below."""
 
     name: str
     value: float
+    is_limit: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,9 +256,10 @@ def _x_tick(place: float, text: str) -> str:
 def _level(level: Level, y: Axis) -> str:
     at = _percent(1 - y.place(level.value))
     dy = "1.2em" if y.place(level.value) > 0.9 else "-.4em"
+    class_ = "level limit" if level.is_limit else "level"
     return (
-        f'<line class="level" x1="0" y1="{at}" x2="100%" y2="{at}"/>'
-        f'<text class="level" x="0" dx=".4em" y="{at}" dy="{dy}">{escape(level.name)}</text>'
+        f'<line class="{class_}" x1="0" y1="{at}" x2="100%" y2="{at}"/>'
+        f'<text class="{class_}" x="0" dx=".4em" y="{at}" dy="{dy}">{escape(level.name)}</text>'
     )
 
 

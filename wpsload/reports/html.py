@@ -62,12 +62,12 @@ def html_report(record: Record) -> str:
     sections = [
         (name, title_, body)
         for name, title_, body in (
+            ("ladder", "Ladder", _plots(ladder_plots(record))),
             ("latency", "Latency", _latencies(record, views)),
             ("rates", "Rates over time", _plots(rate_plots(record))),
             ("percentiles", "Percentiles over time", _plots(percentile_plots(record))),
             ("distribution", "Distribution", _plots(distribution_plots(record, views))),
             ("connecting", "Connecting", _plots(connecting_plots(record, views))),
-            ("ladder", "Ladder", _plots(ladder_plots(record))),
             ("load", "Load and throughput", _load(totals, views)),
             ("ledger", "Ledger", _ledger(record)),
             ("failures", "Failures", _failures(totals)),

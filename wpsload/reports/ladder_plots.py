@@ -9,7 +9,6 @@ from wpsload.reports.charts import Axis, Band, Level, Line, Marker, linear_axis,
 from wpsload.reports.ladder_lines import RungRow, objective_p99_ns, rung_rows
 from wpsload.reports.plots import DOUBTFUL, Plot, stamp_of
 from wpsload.units import ms
-from wpsload.verdict import MARK
 
 __all__ = ["ladder_plots"]
 
@@ -98,10 +97,11 @@ def _lateness(record: Record, ladder: Ladder, rungs: _Rungs) -> list[Plot]:
     levels = []
     if limit_ns is not None:
         text = f"objective: {duration(round(limit_ns))} ms"
-        levels.append(Level(name=text, value=ms(round(limit_ns))))
+        levels.append(Level(name=text, value=ms(round(limit_ns)), is_limit=True))
     notes = [DOUBTFUL] if record.is_invalid else []
-    if any(row.is_marked for row in rungs.rows):
-        notes.append(f"{MARK} not to be believed: the generator was late itself on that rung.")
+    if marked := [str(row.rung.number) for row in rungs.rows if row.is_marked]:
+        of = f"rung{'' if len(marked) == 1 else 's'} {', '.join(marked)}"
+        notes.append(f"Not to be believed of {of}: the generator was late itself.")
     return [
         Plot(
             title="Delivery p99 by rung",

@@ -7,7 +7,7 @@ from wpsload.figures import Views, is_of_setup
 from wpsload.formatting import NO_FIGURE, duration, grouped
 from wpsload.histogram import Histogram
 from wpsload.metrics import CONNECT, CONNECT_PHASES, OWN_METRICS, Metric
-from wpsload.record import MetricSeries, Record
+from wpsload.record import MetricSeries, Phase, Record
 from wpsload.reports.charts import (
     Axis,
     Band,
@@ -179,7 +179,7 @@ def _over_time(
             lines=lines,
             bands=[
                 Band(
-                    name=one.name if one.rung is None else f"{one.name} {one.rung}",
+                    name=_phase_name(one),
                     start=(one.start_s - course.first) / unit_s,
                     end=(one.start_s - course.first + one.length_s) / unit_s,
                     is_shaded=one.name != "window",
@@ -200,6 +200,13 @@ def _over_time(
         head=("time", *(f"{name}, {y.label}" for name in series)),
         rows=[(at, *row) for at, row in zip(shown, rows, strict=True)],
     )
+
+
+def _phase_name(phase: Phase) -> str:
+    """A ladder has many phases, and its rungs are measured in their windows."""
+    if phase.rung is None:
+        return phase.name
+    return f"rung {phase.rung}" if phase.name == "window" else f"{phase.name} {phase.rung}"
 
 
 def _unit_of(length_s: int) -> tuple[str, int]:

@@ -83,8 +83,8 @@ vector-effect:non-scaling-stroke}
 .s1{stroke:var(--c1)}.s2{stroke:var(--c2);stroke-dasharray:7 4}
 .s3{stroke:var(--c3);stroke-dasharray:2 4}.s4{stroke:var(--c4);stroke-dasharray:10 3 2 3}
 .s5{stroke:var(--c5);stroke-dasharray:14 4}.s6{stroke:var(--c6);stroke-dasharray:4 6}
-line.level{stroke:var(--bad);stroke-dasharray:6 3}
-text.level{fill:var(--bad)}
+line.level{stroke:var(--muted);stroke-dasharray:6 3}
+line.limit{stroke:var(--bad)}text.limit{fill:var(--bad)}
 .hover{fill:transparent}.hover:hover{fill:var(--muted);fill-opacity:.15}
 text.bar{fill:var(--text);font-weight:600}text.bar tspan{fill:var(--muted);font-weight:400}
 rect.bar{fill:var(--c1)}
