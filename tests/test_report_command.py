@@ -44,11 +44,13 @@ def test_the_example_is_current(name: str) -> None:
 
 
 def test_the_example_is_a_real_run() -> None:
-    """Which came to its end, against the stand-in that a run starts itself."""
+    """Which came to its end, a climb until the objective was missed."""
     record = read_record(EXAMPLE)
     assert record.state == "finished"
     assert len(record.series.second) > 20
-    assert "embedded stand-in" in record.target
+    assert record.ladder is not None
+    assert record.ladder.best is not None
+    assert record.ladder.ended == "missed"
 
 
 def test_several_formats_go_into_a_folder(tmp_path: Path) -> None:

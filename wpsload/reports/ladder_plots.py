@@ -9,6 +9,7 @@ from wpsload.reports.charts import Axis, Band, Level, Line, Marker, linear_axis,
 from wpsload.reports.ladder_lines import RungRow, objective_p99_ns, rung_rows
 from wpsload.reports.plots import DOUBTFUL, Plot, stamp_of
 from wpsload.units import ms
+from wpsload.verdict import MARK
 
 __all__ = ["ladder_plots"]
 
@@ -101,7 +102,7 @@ def _lateness(record: Record, ladder: Ladder, rungs: _Rungs) -> list[Plot]:
     notes = [DOUBTFUL] if record.is_invalid else []
     if marked := [str(row.rung.number) for row in rungs.rows if row.is_marked]:
         of = f"rung{'' if len(marked) == 1 else 's'} {', '.join(marked)}"
-        notes.append(f"Not to be believed of {of}: the generator was late itself.")
+        notes.append(f"{MARK} is not to be believed, of {of}: the generator was late itself.")
     return [
         Plot(
             title="Delivery p99 by rung",
@@ -113,6 +114,7 @@ def _lateness(record: Record, ladder: Ladder, rungs: _Rungs) -> list[Plot]:
                 [f"delivery p99 {row.p99} ms" for row in rungs.rows],
                 levels=levels,
                 stamp=stamp_of(record),
+                is_latency=True,
             ),
             legend="",
             head=("rung", "outcome", "delivery p99, ms", "why"),
@@ -132,6 +134,7 @@ def _picture(
     *,
     levels: Sequence[Level],
     stamp: str = "",
+    is_latency: bool = False,
 ) -> str:
     """A line through the rungs, each marked with what became of it."""
     return plot(
@@ -145,15 +148,23 @@ def _picture(
             Marker(
                 x=place,
                 y=value,
-                kind=row.rung.outcome.partition(" ")[0],
-                sign=_SIGNS[row.rung.outcome],
+                kind=kind,
+                sign=sign,
                 text=f"rung {row.rung.number}, {row.rung.outcome}: {text}",
             )
             for row, place, value, text in zip(rungs.rows, rungs.places, values, texts, strict=True)
+            for kind, sign in [_look(row, is_latency=is_latency)]
             if value is not None
         ],
         stamp=stamp,
     )
+
+
+def _look(row: RungRow, *, is_latency: bool) -> tuple[str, str]:
+    """The class and the sign of a marker."""
+    if is_latency and row.is_marked:
+        return "doubtful", MARK
+    return row.rung.outcome.partition(" ")[0], _SIGNS[row.rung.outcome]
 
 
 def _knee(ladder: Ladder) -> str:

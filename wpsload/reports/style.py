@@ -92,7 +92,7 @@ rect.bar{fill:var(--c1)}
 .marker circle{fill:var(--muted);stroke:var(--back);stroke-width:2}
 .marker text{fill:var(--on);text-anchor:middle;font-size:.75rem;font-weight:700}
 .held circle{fill:var(--good)}.missed circle{fill:var(--bad)}.generator circle{fill:var(--soft)}
-.unfinished text{fill:var(--back)}
+.unfinished text,.doubtful text{fill:var(--back)}
 @media (max-width:40rem){header,main,footer{padding-left:.9rem;padding-right:.9rem}
 h1{font-size:1.375rem}.tiles{grid-template-columns:1fr 1fr}
 svg .narrow{display:none}}
