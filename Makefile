@@ -5,10 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types docs bench bench-quick autobahn lock clean
+.PHONY: help install demo example example-reports test lint types docs bench bench-quick autobahn lock clean
 
 help:  ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.run  ## Set up what a run needs, and nothing else
 
@@ -18,6 +18,15 @@ demo: $(VENV)/.run  ## Run the main job for 20 s against a local stand-in of the
 		$(BIN)/locust -f locustfiles/pubsub.py --headless --only-summary \
 		--users 50 --spawn-rate 50 --run-time 20s --csv reports/demo/locust --wps-reports reports/demo \
 		--wps-verdict warn
+
+example: $(VENV)/.dev  ## Measure the run of reports/example anew, about a minute
+	$(BIN)/python tests/example.py
+	$(MAKE) example-reports
+
+example-reports: $(VENV)/.dev  ## Report on it again and take pictures of that with Chromium
+	$(BIN)/wpsload report reports/example --out reports/example \
+		--format text --format md --format html --format junit
+	$(BIN)/python tests/screenshots.py
 
 test: lint types  ## Check style, types, documents and behaviour
 	$(BIN)/pytest tests --ignore=tests/load -m 'not alone' --numprocesses 4  # most of them wait

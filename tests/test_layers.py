@@ -33,6 +33,9 @@ LAYERS = {
         "published",
         *("exit_code", "figures", "phases", "redaction", "record", "stretches", "thresholds"),
         "timeline",
+        *("formatting", "rows", "reports.charts", "reports.course", "reports.html"),
+        *("reports.junit", "reports.ladder_lines", "reports.ladder_plots", "reports.markdown"),
+        *("reports.plots", "reports.style"),
         *("standin.hub", "standin.faults", "standin.ledger", "standin.roles"),
     },
     2: {
@@ -40,7 +43,7 @@ LAYERS = {
         *("publishing", "connection", "selfcheck"),
         *("clock", "dialing", "target", "options", "pubsub_csv", "record_file", "surroundings"),
         *("housekeeping", "open_files", "preflight", "preparation", "terminal"),
-        *("arguments", "embedded", "interrupt", "negotiate"),
+        *("arguments", "embedded", "interrupt", "negotiate", "report_command", "report_files"),
         *("app", "app_command", "listening", "minting"),
         *(
             "standin.access",

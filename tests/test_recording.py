@@ -1,6 +1,7 @@
 """Real runs leave a record, however they end, and all that is said of them comes from it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,23 @@ from wpsload.record import Record
 from wpsload.record_file import read_record
 
 LOAD = ("--wps-interval", "20ms", "--wps-group-size", "4", "--wps-payload-bytes", "200")
+IN_THE_WAY = """
+from locust import events
+
+from pathlib import Path
+
+from wpsload.users import PubSubUser
+
+
+class Idle(PubSubUser):
+    pass
+
+
+@events.test_start.add_listener
+def stand_in_the_way(**_):
+    for folder in Path("reports").iterdir():
+        (folder / "report.html").mkdir()
+"""
 USERS = ("--users", "8", "--spawn-rate", "8")
 
 
@@ -78,6 +96,9 @@ def test_a_finished_run(stand_in: StandIn, tmp_path: Path, processes: tuple[str,
     assert report(records(tmp_path)[0].parent) in finished.said
     history = Path(f"{finished.prefix}_pubsub_history.csv").read_text(encoding="utf-8")
     assert report(records(tmp_path)[0], "--format", "csv") == history
+    page = records(tmp_path)[0].with_name("report.html")
+    assert page.read_text(encoding="utf-8") == report(page.parent, "--format", "html")
+    assert f"report: {page.relative_to(tmp_path)}\n" in finished.said
 
 
 @pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["alone", "two"])
@@ -154,6 +175,23 @@ def test_a_run_without_a_record(stand_in: StandIn, tmp_path: Path) -> None:
     finished = load(stand_in, tmp_path, "--wps-no-record")
     assert finished.code == 0, finished.said
     assert not (tmp_path / "reports").exists()
+    assert not list(tmp_path.rglob("report.html"))
+    assert "throughput" in finished.said
+
+
+def test_a_page_that_cannot_be_written_fails_the_run(stand_in: StandIn, tmp_path: Path) -> None:
+    """It is a doubt; the record and the summary are there all the same."""
+    scenario = tmp_path / "in_the_way.py"
+    scenario.write_text(IN_THE_WAY, encoding="utf-8")
+    finished = run_locust(
+        scenario,
+        *("--users", "1", "--run-time", "2s"),
+        folder=tmp_path,
+        environ={"WPS_CONNECTION_STRING": stand_in.connection_string},
+    )
+    assert finished.code == 1, finished.said
+    assert re.search(r"cannot write reports/\S+/report\.html: ", finished.said)
+    assert record_in(tmp_path).state == "finished"
     assert "throughput" in finished.said
 
 

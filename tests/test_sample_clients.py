@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from browsing import NO_BROWSER, chromium
+from browsing import IS_THERE, MISSING, chromium
 from locusting import LOCUSTFILES, environment, running_locust
 from sampling import CLIENTS, COMMANDS, Program, running
 from selenium import webdriver
@@ -26,7 +26,7 @@ README = (CLIENTS / "README.md").read_text(encoding="utf-8")
 BROWSER = "the browser"
 TOKEN = "eyJ"  # how every JWT begins
 
-needs_browser = pytest.mark.skipif(NO_BROWSER is not None, reason=NO_BROWSER or "")
+needs_browser = pytest.mark.skipif(not IS_THERE, reason=MISSING)
 every_language = pytest.mark.parametrize("language", COMMANDS)
 every_client = pytest.mark.parametrize(
     ("language", "command"), [(name, one) for name, both in COMMANDS.items() for one in both]
@@ -238,7 +238,7 @@ def test_all_of_them_in_one_group(stand_in: StandIn, tmp_path: Path) -> None:
             clients[language] = client
         names = list(clients)
         assert "Python" in names
-        if NO_BROWSER is None:
+        if IS_THERE:
             driver = stack.enter_context(chromium(downloads=tmp_path))
             page = Page(driver, url=stand_in.client_url(user_id=BROWSER))
             page.wait_for(f'"fromUserId":"{BROWSER}"')

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from browsing import NO_BROWSER, chromium
+from browsing import IS_THERE, MISSING, chromium
 from locusting import free_port, post, running_locust
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
@@ -16,12 +16,12 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 from serving import DEADLINE_S, StandIn
 
-pytestmark = pytest.mark.skipif(NO_BROWSER is not None, reason=NO_BROWSER or "")
+pytestmark = pytest.mark.skipif(not IS_THERE, reason=MISSING)
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    """A headless Chromium that downloads into `tmp_path`."""
+    """A headless Chromium with a profile of its own, which downloads into `tmp_path`."""
     with chromium(downloads=tmp_path) as driver:
         yield driver
 

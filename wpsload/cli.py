@@ -15,6 +15,7 @@ from wpsload.app_command import app
 from wpsload.arguments import WholeNumber
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.minting import Minting, groups_option, hub_option, roles_option, ttl_option
+from wpsload.report_command import report
 from wpsload.standin.command import serve
 from wpsload.terminal import fail
 
@@ -42,6 +43,7 @@ def cli() -> None:
 
 cli.add_command(serve)
 cli.add_command(app)
+cli.add_command(report)
 
 
 @cli.command()
@@ -141,33 +143,6 @@ def tokens(
             "note: no --role given, clients will be unable to join groups or send to them",
             err=True,
         )
-
-
-@cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "csv"]),
-    default="text",
-    show_default=True,
-    help="The summary, or the seconds as in PREFIX_pubsub_history.csv.",
-)
-def report(*, run: Path, format_: str) -> None:
-    """Print what a run printed at its end, from its record.
-
-    RUN is a run.json, or the folder that it is in.
-    """
-    from wpsload.pubsub_csv import history_text
-    from wpsload.record_file import read_record
-    from wpsload.summary import report_lines
-
-    record = read_record(run)
-    if format_ == "csv":
-        click.echo(history_text(record), nl=False)
-    else:
-        for line in report_lines(record):
-            click.echo(line)
 
 
 def _user_ids(template: str, numbers: range) -> Iterator[str]:

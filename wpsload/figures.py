@@ -15,7 +15,7 @@ from wpsload.metrics import CONNECT, DELIVERY, METRICS, Metric
 from wpsload.record import MetricSpan, Record, Span
 from wpsload.recorder import Measured, Totals
 
-__all__ = ["Figures", "Views", "figures_of", "is_of_setup", "totals_of"]
+__all__ = ["Figures", "Views", "figures_of", "figures_of_rung", "is_of_setup", "totals_of"]
 
 _KNOWN = {(metric.type, metric.name): metric for metric in METRICS}
 _POSITIONS = {metric: position for position, metric in enumerate(METRICS)}
@@ -72,6 +72,13 @@ def figures_of(record: Record) -> Views:
         window=_figures([one for part in parts for one in part]),
         rates=rates,
         parts=[_figures(part) for part in parts],
+    )
+
+
+def figures_of_rung(record: Record, number: int) -> Figures:
+    """What a rung of the ladder has: the samples of its measured part and of its drain."""
+    return _figures(
+        one for one in record.spans if one.rung == number and one.phase in ("window", "drain")
     )
 
 

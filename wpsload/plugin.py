@@ -23,6 +23,7 @@ import sys
 import weakref
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -46,6 +47,7 @@ from wpsload.preparation import Preparation, choose_run_id
 from wpsload.pubsub_csv import PubsubCsv
 from wpsload.record import Record
 from wpsload.recording import Recording
+from wpsload.report_files import write_report
 from wpsload.run import LoadRun
 from wpsload.summary import report_lines
 from wpsload.terminal import fail
@@ -365,7 +367,8 @@ def _stop(environment: Environment, **_: Any) -> None:
         _writing(environment, lambda: csv.finish(recorder, now_s=unix_s()))
     if (recording := process.recording) is not None:
         recording.end()
-        _save_record(environment, recording)
+        if (record := _save_record(environment, recording)) is not None:
+            _write_page(environment, recording, record)
 
 
 def _save_record(environment: Environment, recording: Recording) -> Record | None:
@@ -374,6 +377,15 @@ def _save_record(environment: Environment, recording: Recording) -> Record | Non
     if record is not None:
         _writing(environment, lambda: recording.write_last(record))
     return record
+
+
+def _write_page(environment: Environment, recording: Recording, record: Record) -> list[Path]:
+    """The report beside the record, as HTML: its file, or none if it cannot or shall not be."""
+    pages: list[Path] = []
+    if (file := recording.file) is not None:
+        folder = file.path.parent
+        _writing(environment, lambda: pages.append(write_report(record, "html", folder)))
+    return pages
 
 
 @events.quitting.add_listener
@@ -410,6 +422,10 @@ def _finish(environment: Environment, **_: Any) -> None:
         f"files: {csv.prefix}_*.csv",
         *([f"record: {recording.file.path}"] if recording.file else []),
     ]
+    if record is not None:
+        process.ending += [
+            f"report: {page}" for page in _write_page(environment, recording, record)
+        ]
 
 
 def _decide_exit_code(environment: Environment, record: Record) -> None:

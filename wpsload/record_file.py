@@ -6,7 +6,7 @@ from pathlib import Path
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.record import Record, from_json
 
-__all__ = ["NAME", "RecordFile", "read_record"]
+__all__ = ["NAME", "RecordFile", "read_record", "write_whole"]
 
 NAME = "run.json"
 
@@ -38,22 +38,36 @@ class RecordFile:
         Raises:
             WpsloadError: if it cannot be written, as on a full disk; what was there stays.
         """
-        try:
-            try:
-                with self._unfinished.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                self._unfinished.replace(self.path)
-            except OSError:
-                self._unfinished.unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            raise WpsloadError(f"cannot write {self.path}: {error.strerror}") from error
+        write_whole(self.path, data)
 
     @property
     def _unfinished(self) -> Path:
-        return self.path.with_name(f"{NAME}.new")
+        return _unfinished(self.path)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put `data` into the place of what was there, whole or not at all.
+
+    Raises:
+        WpsloadError: if it cannot be written, as on a full disk; what was there stays.
+    """
+    unfinished = _unfinished(path)
+    try:
+        try:
+            with unfinished.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise WpsloadError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
 
 
 def read_record(path: Path) -> Record:

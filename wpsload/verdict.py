@@ -16,6 +16,7 @@ from wpsload.units import NS_PER_MS, NS_PER_S, ms, seconds
 
 __all__ = [
     "MARK",
+    "MEANING",
     "Course",
     "Fill",
     "Judge",
@@ -365,16 +366,17 @@ def _ms(duration_ns: int) -> str:
     return f"{ms(duration_ns):,.2f}".replace(",", " ")
 
 
-_MEANING = {
+MEANING = {
     Level.VALID: "the generator kept up",
     Level.SUSPECT: "the generator may be in these figures",
     Level.INVALID: "latencies tell of the generator, not of the service",
 }
+"""What a level says of the figures of a run."""
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:
     """The verdict for people, at most 80 columns wide."""
-    lines = [f"{verdict.level.name}: {_MEANING[verdict.level]}"]
+    lines = [f"{verdict.level.name}: {MEANING[verdict.level]}"]
     for reason in verdict.reasons:
         lines += _wrapped(f"- {reason.text}: {reason.hint}")
     return lines + _wrapped(f"  {verdict.figures}")

@@ -1,0 +1,87 @@
+"""The steps of a scheduled capacity run, as CI takes them: green, and red with a fault injected."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from locusting import environment
+from serving import DEADLINE_S, ROOT, StandIn
+
+CLIMB = {
+    "WPS_LADDER": "20@20/s,20@40/s",
+    "WPS_SETTLE": "1s",
+    "WPS_MEASURE": "6s",
+    "WPS_THRESHOLD": "delivery.p99<300ms; capacity.in>=35/s",
+    "WPS_CAPACITY_CLIENTS": "20",
+    "WPS_CAPACITY_FAIL_ON": "delivery.p99>+50%",
+}
+LATE = ("--fault", "delay-delivery:every=5,by=600ms")
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the steps are a bash script")
+
+
+def step(name: str, folder: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """One step, of a job that keeps everything in `folder`."""
+    own = {
+        "WPS_CAPACITY_DIR": str(folder),
+        "WPS_CAPACITY_BIN": str(Path(sys.executable).parent),
+        "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+    }
+    return subprocess.run(
+        [str(ROOT / ".ci" / "capacity"), name],
+        env=environment(CLIMB | own | environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=12 * DEADLINE_S,
+        check=False,
+    )
+
+
+def climb(stand_in: StandIn, folder: Path) -> tuple[dict[str, int], str]:
+    """What each step ended with, and the summary of the job."""
+    codes = {
+        "tokens": step(
+            "tokens", folder, WPS_CONNECTION_STRING=stand_in.connection_string
+        ).returncode
+    }
+    assert (folder / "tokens.jsonl").exists()
+    for name in ("run", "report", "compare"):
+        done = step(name, folder)
+        codes[name] = done.returncode
+        assert stand_in.access_key not in done.stdout
+        assert "access_token" not in done.stdout
+    assert not (folder / "tokens.jsonl").exists()
+    for file in ("report.html", "report.md", "report.txt", "junit.xml"):
+        assert (folder / "report" / file).stat().st_size > 0
+    return codes, (folder / "summary.md").read_text(encoding="utf-8")
+
+
+def test_green_and_then_red(start_stand_in: Callable[..., StandIn], tmp_path: Path) -> None:
+    """The report and the comparison say which measurement moved, and by how much."""
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    codes, said = climb(start_stand_in("--ack-delay", "1ms"), good)
+    assert codes == {"tokens": 0, "run": 0, "report": 0, "compare": 0}, said
+    assert "20 connections, 40" in said
+
+    shutil.copytree(good / "runs", bad / "last-good")
+    codes, said = climb(start_stand_in("--ack-delay", "1ms", *LATE), bad)
+    assert codes == {"tokens": 0, "run": 3, "report": 0, "compare": 3}, said
+    missed = [line for line in said.splitlines() if "delivery.p99<300ms" in line]
+    assert any("60" in line for line in missed), said  # 600 ms and a little
+    assert any("delivery" in line and "%" in line for line in said.splitlines()), said
+
+
+def test_a_mistake_is_told(tmp_path: Path) -> None:
+    """Without a run there is nothing to report, and a step that is none says what there is."""
+    done = step("report", tmp_path)
+    assert (done.returncode, "did the run begin" in done.stdout) == (2, True)
+    done = step("deploy", tmp_path)
+    assert (done.returncode, "usage" in done.stdout) == (2, True)
+    assert step("compare", tmp_path).returncode == 0
+    assert os.access(ROOT / ".ci" / "capacity", os.X_OK)
