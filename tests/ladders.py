@@ -42,7 +42,7 @@ def climb(*, held: int | None = 2, published: bool = True, **fields: Any) -> Rec
             connections=100 * number,
             in_per_s=10.0 * number,
             outcome=outcome,
-            why=[f"delivery.p99 {latency_ns(number) / MS} ms"] if outcome == "missed" else [],
+            why=[f"delivery.p99<30ms: {latency_ns(number) / MS} ms"] if outcome == "missed" else [],
             verdict={
                 "level": "INVALID" if outcome == "generator limit" else "VALID",
                 "reasons": [],

@@ -24,10 +24,11 @@ def test_the_headline_is_the_last_rung_that_held() -> None:
 def test_every_rung_is_told() -> None:
     """Its load, what it delivered, and why it did not hold."""
     lines = ladder_lines(climb())
-    assert [line.split() for line in lines[-4:]] == [
+    assert [line.split() for line in lines[-5:]] == [
         ["1", "100", "10", "1", "000", "13.0", "held"],
         ["2", "200", "20", "2", "000", "23.0", "held"],
-        ["3", "300", "30", "3", "000", "33.0", "missed:", "delivery.p99", "33.0", "ms"],
+        ["3", "300", "30", "3", "000", "33.0", "missed"],
+        ["delivery.p99<30ms:", "33.0", "ms"],
         ["4", "400", "40", "4", "000", "~43.0", "generator", "limit"],
     ]
 
@@ -38,6 +39,13 @@ def test_a_rung_beyond_the_generator_is_marked() -> None:
     invalid = climb(verdict={"level": "INVALID", "reasons": [], "figures": ""})
     assert all(row.is_marked for row in rung_rows(invalid))
     assert "delivery p99 = ~23.0 ms" in headline(invalid)
+
+
+def test_why_a_rung_missed_is_marked_with_it() -> None:
+    """What was missed has the latency as well."""
+    assert "delivery.p99<30ms: 33.0 ms" in " ".join(ladder_lines(climb()))
+    invalid = climb(verdict={"level": "INVALID", "reasons": [], "figures": ""})
+    assert "delivery.p99<30ms: ~33.0 ms" in " ".join(ladder_lines(invalid))
 
 
 def test_without_a_rung_that_held_there_is_no_figure() -> None:

@@ -14,6 +14,7 @@ from html import escape
 from wpsload.formatting import grouped
 
 __all__ = [
+    "STYLES",
     "Axis",
     "Band",
     "Bar",
@@ -28,6 +29,9 @@ __all__ = [
     "percentile_axis",
     "plot",
 ]
+
+STYLES = 6
+"""How many lines can be told apart, see `Line.style`."""
 
 _SIDE = 1000  # of the stretched picture
 _TICKS = 5
@@ -126,7 +130,7 @@ def _plain(value: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """Points from left to right; a None is a gap. `style` is 1 to 6."""
+    """Points from left to right; a None is a gap. `style` is 1 to `STYLES`."""
 
     name: str
     style: int

@@ -306,8 +306,8 @@ def _repeat(record: Record) -> str:
     hidden = " Where it has *** stood a secret." if "***" in command else ""
     return (
         f"<pre><code>{escape(command)}</code></pre>\n"
-        '<p class="note">The target, and options that are under <a href="#plan">Plan</a> but not'
-        f" here, came from environment variables.{hidden}</p>\n"
+        '<p class="note">Options under <a href="#plan">Plan</a> that are not here came from the'
+        f" environment, as did the target, or have their default.{hidden}</p>\n"
     )
 
 

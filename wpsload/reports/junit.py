@@ -113,7 +113,7 @@ def _rungs(record: Record) -> Iterator[_Case]:
     for row in rung_rows(record):
         rung = row.rung
         measured = f"delivery p99 {row.p99} ms, {rung.delivered_per_s:.1f}/s out, {rung.lost} lost"
-        why = "; ".join(rung.why) or rung.outcome
+        why = row.why or rung.outcome
         yield _Case(
             name=f"rung {rung.number}: {rung.connections} connections, {rung.in_per_s:g}/s in",
             element=elements.get(rung.outcome, ""),

@@ -1,5 +1,6 @@
 """How far a run climbed its ladder, in words: the headline, and a row for each rung."""
 
+import re
 import textwrap
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 _WIDTH = 80
+_LATENCY = re.compile(r"(?<=: )\d[\d.]* ms")  # as `ThresholdResult.shown` has it
 _ENDINGS = {
     "missed": "it ended where the objective was missed",
     "generator limit": "it ended at the limit of the generator, not of the service",
@@ -39,6 +41,12 @@ class RungRow:
     rung: Rung
     p99_ns: int | None
     p99: str
+
+    @property
+    def why(self) -> str:
+        """What was missed; its latencies are marked as that is."""
+        why = "; ".join(self.rung.why)
+        return _LATENCY.sub(rf"{MARK}\g<0>", why) if self.is_marked else why
 
     @property
     def is_marked(self) -> bool:
@@ -127,12 +135,11 @@ def ladder_lines(record: Record) -> list[str]:
 
 
 def _rung_lines(row: RungRow) -> list[str]:
+    """A line of the table, and below it why the rung did not hold."""
     rung = row.rung
-    why = f": {'; '.join(rung.why)}" if rung.why else ""
-    return textwrap.wrap(
+    indent = "     "
+    return [
         f"{rung.number:>4} {grouped(rung.connections):>11} {grouped(rung.in_per_s):>10}"
-        f" {grouped(rung.delivered_per_s):>10} {row.p99:>9}  {rung.outcome}{why}",
-        _WIDTH,
-        subsequent_indent="      ",
-        drop_whitespace=True,
-    )
+        f" {grouped(rung.delivered_per_s):>10} {row.p99:>9}  {rung.outcome}",
+        *textwrap.wrap(row.why, _WIDTH, initial_indent=indent, subsequent_indent=indent),
+    ]

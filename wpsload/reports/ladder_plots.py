@@ -118,10 +118,7 @@ def _lateness(record: Record, ladder: Ladder, rungs: _Rungs) -> list[Plot]:
             ),
             legend="",
             head=("rung", "outcome", "delivery p99, ms", "why"),
-            rows=[
-                (str(row.rung.number), row.rung.outcome, row.p99, "; ".join(row.rung.why))
-                for row in rungs.rows
-            ],
+            rows=[(str(row.rung.number), row.rung.outcome, row.p99, row.why) for row in rungs.rows],
         )
     ]
 

@@ -9,6 +9,7 @@ from wpsload.histogram import Histogram
 from wpsload.metrics import CONNECT, CONNECT_PHASES, OWN_METRICS, Metric
 from wpsload.record import MetricSeries, Phase, Record
 from wpsload.reports.charts import (
+    STYLES,
     Axis,
     Band,
     Bar,
@@ -40,6 +41,7 @@ DOUBTFUL = "INVALID run: these latencies tell of the generator, not of the servi
 
 _SHARES = (0.0, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 _STEPS_OF_A_NINE = 16
+_MOST_METRICS = 6  # those with the most samples: a scenario may have any number of its own
 _SUPPORT = 10  # samples that have to lie beyond a percentile, as in every table
 
 
@@ -105,24 +107,27 @@ def _count_plots(
 
 
 def percentile_plots(record: Record) -> list[Plot]:
-    """Latency second by second, for each measurement of the steady state."""
+    """Latency second by second, for the measurements of the steady state."""
     course = course_of(record)
+    if course is None:
+        return []
     own = {(metric.type, metric.name) for metric in OWN_METRICS}
-    return [
-        _percentile_plot(record, course, one)
+    found = [
+        one
         for one in record.series.metrics
-        if course is not None
-        and (one.type, one.name) not in own
+        if (one.type, one.name) not in own
         and not is_of_setup(Metric(one.type, one.name, ""))
         and any(one.latency_ns.get("max", ()))
     ]
+    found.sort(key=lambda one: -sum(one.successes))
+    return [_percentile_plot(record, course, one) for one in found[:_MOST_METRICS]]
 
 
 def _percentile_plot(record: Record, course: Course, one: MetricSeries) -> Plot:
     mark = mark_of(record)
     found = {name: course.greatest(column) for name, column in one.latency_ns.items()}
     rows = [
-        tuple(NO_FIGURE if value is None else mark + duration(value) for value in values)
+        tuple(_marked(value, mark) for value in values)
         for values in zip(*found.values(), strict=True)
     ]
     series = {name: _in_ms(values) for name, values in found.items()}
@@ -142,6 +147,10 @@ def _percentile_plot(record: Record, course: Course, one: MetricSeries) -> Plot:
         notes=notes,
         stamp=stamp_of(record),
     )
+
+
+def _marked(duration_ns: int | None, mark: str) -> str:
+    return NO_FIGURE if duration_ns is None else mark + duration(duration_ns)
 
 
 def _in_ms(values: Iterable[int | None]) -> list[float | None]:
@@ -234,8 +243,8 @@ def distribution_plots(record: Record, views: Views) -> list[Plot]:
     curves = [_curve(latency) for latency in found.values()]
     names = [f"{metric.type} {metric.name}" for metric in found]
     lines = [
-        Line(name=name, style=style, points=curve)
-        for style, (name, curve) in enumerate(zip(names, curves, strict=True), 1)
+        Line(name=name, style=1 + number % STYLES, points=curve)
+        for number, (name, curve) in enumerate(zip(names, curves, strict=True))
     ]
     highest = max(_supported_share(latency) for latency in found.values())
     shares = [share for share in _SHARES if share <= highest]
@@ -243,7 +252,7 @@ def distribution_plots(record: Record, views: Views) -> list[Plot]:
         [*map(latency.supported_quantile, shares), latency.max_ns] for latency in found.values()
     ]
     rows = [
-        (_share_text(share), *(NO_FIGURE if one is None else mark + duration(one) for one in row))
+        (_share_text(share), *(_marked(one, mark) for one in row))
         for share, row in zip([*shares, 1.0], zip(*columns, strict=True), strict=True)
     ]
     return [
@@ -304,14 +313,15 @@ def connecting_plots(record: Record, views: Views) -> list[Plot]:
         return plots
     mark = mark_of(record)
     figures = [
-        (one.metric.name, one.latency.quantile(0.5) or 0, one.latency.max_ns or 0) for one in found
+        (one.metric.name, one.latency.supported_quantile(0.5), one.latency.max_ns or 0)
+        for one in found
     ]
     rows = [
         (
             one.metric.name,
             one.metric.meaning,
             *(
-                NO_FIGURE if figure is None else mark + duration(figure)
+                _marked(figure, mark)
                 for figure in (
                     one.latency.min_ns,
                     one.latency.supported_quantile(0.5),
@@ -330,9 +340,9 @@ def connecting_plots(record: Record, views: Views) -> list[Plot]:
         rows=[
             Bar(
                 name=name,
-                value=ms(median_ns),
+                value=ms(median_ns or 0),
                 greatest=ms(greatest_ns),
-                text=f"median {mark}{duration(median_ns)}, most {mark}{duration(greatest_ns)} ms",
+                text=f"median {_marked(median_ns, mark)}, most {_marked(greatest_ns, mark)} ms",
             )
             for name, median_ns, greatest_ns in figures
         ],
