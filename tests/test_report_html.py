@@ -18,7 +18,7 @@ from recording import MS, START, record_of, steady_run
 from selenium import webdriver
 from serving import ROOT
 
-from wpsload.metrics import DELIVERY, METRICS, Metric, Sample
+from wpsload.metrics import CONNECT, DELIVERY, METRICS, Metric, Sample
 from wpsload.phases import Phases
 from wpsload.record import Event, Machine, Record, from_json, to_json
 from wpsload.record_file import read_record
@@ -236,6 +236,34 @@ def test_a_day_is_less_than_a_megabyte() -> None:
     text = html_report(long)
     assert len(text.encode()) < 1_000_000
     assert "Each point is the worst second of" in text
+
+
+def test_a_scenario_may_have_any_number_of_measurements() -> None:
+    """All are in the tables; those with the most samples are drawn over time."""
+    recorder = Recorder()
+    recorder.mark("window", START)
+    for number in range(50):
+        metric = Metric("ACK", f"own{number:02}", "a scenario's own")
+        for _ in range(11 + number):
+            recorder.add(Sample(metric, MS), START)
+    page = page_of(record_of(recorder))
+    assert len(page.table("Latency in ms")) == 1 + 50
+    titles = [one.text for one in page.root.all("h3") if one.text.startswith("ACK")]
+    assert titles == [f"ACK own{number}" for number in range(49, 43, -1)]
+    lines = page.figure("Latency by percentile").all("path")
+    assert len(lines) == 50
+    assert {one.attributes["class"] for one in lines} == {f"s{style}" for style in range(1, 7)}
+
+
+@pytest.mark.parametrize(("count", "median"), [(10, "-"), (40, "20.0")])
+def test_a_median_has_samples_beyond_it(count: int, median: str) -> None:
+    """Of connecting as well, where they are few."""
+    recorder = Recorder()
+    for number in range(1, count + 1):
+        recorder.add(Sample(CONNECT, number * MS), START)
+    page = page_of(record_of(recorder))
+    assert f"connect median {median}, most {count}.0 ms" in page.figure("Phases of connecting").text
+    assert page.table("Phases of connecting")[1][3] == median
 
 
 SAMPLES = st.builds(
