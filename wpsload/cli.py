@@ -14,6 +14,7 @@ import click
 
 from wpsload import __version__
 from wpsload.arguments import WholeNumber
+from wpsload.compare_command import compare
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.standin.command import serve
 from wpsload.terminal import fail
@@ -39,6 +40,7 @@ def cli() -> None:
 
 
 cli.add_command(serve)
+cli.add_command(compare)
 
 _HUB = click.option(
     "--hub",
