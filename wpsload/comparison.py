@@ -486,7 +486,7 @@ def _spread(base: _Estimate, new: _Estimate, level: float) -> float:
         return 0
     counts = len(base.parts), len(new.parts)
     if min(counts) < _LEAST_PARTS:
-        raise _UnknownError(f"too few samples: {min(counts)} parts of a window that have any")
+        raise _UnknownError(f"too few samples: {min(counts)} of {_LEAST_PARTS} parts of a window")
     freedom = sum(counts) - 2
     squares = [variance(one) * (len(one) - 1) for one in (base.parts, new.parts)]
     weights = (1, 1) if base.is_extreme else (1 / counts[0], 1 / counts[1])
