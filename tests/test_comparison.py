@@ -337,11 +337,12 @@ def test_what_cannot_be_compared_at_all() -> None:
 
 def test_notes_say_what_else_differs() -> None:
     """Nothing of this forbids to compare."""
-    judged = steady(verdict={"level": "VALID"})
+    judged = steady(verdict={"level": "VALID"}, options={"wps-seed": "a"})
     assert notes(judged, judged) == []
     told = notes(judged, steady(target="elsewhere", doubts=["a worker was lost"]))
     assert told == [
         "nobody judged the generator of the new run",
         "in doubt in the new run: a worker was lost",
+        "their messages were due at different times: give both one --wps-seed",
         "their targets differ",
     ]

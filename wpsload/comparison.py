@@ -217,6 +217,9 @@ def notes(base: Record, new: Record) -> list[str]:
         elif level == "SUSPECT":
             lines.append(f"the verdict on the {name} run is SUSPECT: the generator may be in it")
         lines += [f"in doubt in the {name} run: {doubt}" for doubt in run.doubts]
+    seeds = {run.options.get("wps-seed") or "" for run in (base, new)}
+    if seeds == {""} or len(seeds) > 1:
+        lines.append("their messages were due at different times: give both one --wps-seed")
     for what, before, after in (
         ("targets", base.target, new.target),
         ("machines", base.machine, new.machine),
