@@ -317,16 +317,18 @@ class _Run:
         if value is None:
             raise _UnknownError("no data")
         if statistic == "rate" or _is_count(subject, statistic):
-            off = z * math.sqrt(value * self.seconds(subject) + 1) / self.seconds(subject)
+            seconds = self.seconds(subject, statistic)
+            off = z * math.sqrt(value * seconds + 1) / seconds
             parts = None if subject == "loss" else self._parts(subject, statistic)
             return _Estimate(value, off, off, parts)
         if "error_ratio" in (subject, statistic):
             return self._ratio(subject, statistic, value, z)
         return self._latency(subject, statistic, value, z)
 
-    def seconds(self, subject: str) -> int:
+    def seconds(self, subject: str, statistic: str) -> int:
         """How long what is counted was counted."""
-        return max(1, (self.views.run if subject in TOTALS else self.views.rates).seconds)
+        is_total = subject in TOTALS and not statistic
+        return max(1, (self.views.run if is_total else self.views.rates).seconds)
 
     def _value(
         self, subject: str, statistic: str, figures: Figures, rates: Figures
@@ -404,7 +406,7 @@ class _Pair:
         is_latency = unit == "ns"
         values = [one.value(subject, statistic) for one in (self._base, self._new)]
         # Counts are of as long a time as in the base, whatever the new run lasted.
-        scale = self._base.seconds(subject) if _is_count(subject, statistic) else 1
+        scale = self._base.seconds(subject, statistic) if _is_count(subject, statistic) else 1
         base, new = (None if one is None else one * scale for one in values)
         try:
             self._check_rungs()
