@@ -22,6 +22,8 @@ LAYERS = {
             "agenda",
             "arrivals",
             "clock_offset",
+            "comparison",
+            "comparison_lines",
             "familiar",
             "fan_out",
             "ladder",
@@ -58,6 +60,7 @@ LAYERS = {
             "standin.server",
         ),
         "standin.command",
+        "compare_command",
     },
     3: {
         "run",

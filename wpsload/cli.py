@@ -13,6 +13,7 @@ import click
 from wpsload import __version__
 from wpsload.app_command import app
 from wpsload.arguments import WholeNumber
+from wpsload.compare_command import compare
 from wpsload.errors import ConfigError, WpsloadError
 from wpsload.minting import Minting, groups_option, hub_option, roles_option, ttl_option
 from wpsload.report_command import report
@@ -44,6 +45,7 @@ def cli() -> None:
 cli.add_command(serve)
 cli.add_command(app)
 cli.add_command(report)
+cli.add_command(compare)
 
 
 @cli.command()

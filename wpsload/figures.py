@@ -45,13 +45,15 @@ class Views:
 
     `run` is the whole of it. `window` is None if there was none; it has the drain's samples as
     well. `rates` is the window without the drain, to divide by its seconds; the whole run if there
-    was no window. `parts` are those of the window, the last one with the drain's samples.
+    was no window. `parts` are those of the window, the last one with the drain's samples;
+    `rate_parts` are the same without them.
     """
 
     run: Figures
     window: Figures | None
     rates: Figures
     parts: list[Figures]
+    rate_parts: list[Figures]
 
     def of(self, metric: Metric) -> Figures:
         """What a report shows of `metric`: the window, or the run if that is what it covers."""
@@ -64,14 +66,16 @@ def figures_of(record: Record) -> Views:
     spans = [one for one in record.spans if one.rung == record.shown_rung]
     parts = [[one] for one in spans if one.phase == "window"]
     if not parts:
-        return Views(run=run, window=None, rates=run, parts=[])
+        return Views(run=run, window=None, rates=run, parts=[], rate_parts=[])
     rates = _figures([one for part in parts for one in part])
+    rate_parts = [_figures(part) for part in parts]
     parts[-1] += [one for one in spans if one.phase == "drain"]
     return Views(
         run=run,
         window=_figures([one for part in parts for one in part]),
         rates=rates,
-        parts=[_figures(part) for part in parts],
+        parts=[*rate_parts[:-1], _figures(parts[-1])],
+        rate_parts=rate_parts,
     )
 
 

@@ -36,10 +36,17 @@ __all__ = [
     "RATES",
     "TOTALS",
     "Threshold",
+    "Unit",
     "judge",
     "judges_failures",
+    "metrics_of",
     "parse",
     "parse_all",
+    "parse_limit",
+    "parse_subject",
+    "share_of",
+    "shown",
+    "value_of",
 ]
 
 RATES = ("connects", "sent", "acked", "delivered", "failures")
@@ -128,7 +135,7 @@ def parse(text: str) -> Threshold:
             hint="write it like 'delivery.p99<1s', 'loss==0' or 'connect.p99<2s@all'",
         )
     name, sign, value, part = shape.groups()
-    subject, statistic, unit = _subject(name, expression)
+    subject, statistic, unit = parse_subject(name, expression)
     if part not in (None, "steady", "all"):
         raise ConfigError(
             f"{expression}: there is no part {part!r} of a run", hint="@steady or @all"
@@ -141,13 +148,17 @@ def parse(text: str) -> Threshold:
         statistic=statistic,
         unit=unit,
         operator=sign,
-        limit=_limit(value, unit, expression),
+        limit=parse_limit(value, unit, expression),
         part=None if part is None else "steady" if part == "steady" else "all",
     )
 
 
-def _subject(name: str, expression: str) -> tuple[str, str, Unit]:
-    """What is judged, by which statistic, in which unit."""
+def parse_subject(name: str, expression: str) -> tuple[str, str, Unit]:
+    """What is judged, by which statistic, in which unit; `expression` names it in errors.
+
+    Raises:
+        ConfigError: if there is no such measurement or statistic; says what there is.
+    """
     if name in TOTALS:
         return name, "", "ratio" if name == "error_ratio" else "count"
     if name in CAPACITY:
@@ -176,7 +187,12 @@ def _subject(name: str, expression: str) -> tuple[str, str, Unit]:
     return subject, statistic, units.get(statistic, "ns")
 
 
-def _limit(value: str, unit: Unit, expression: str) -> float:
+def parse_limit(value: str, unit: Unit, expression: str) -> float:
+    """The number that `value` is, in `unit`; `expression` names it in errors.
+
+    Raises:
+        ConfigError: if it is none, or has the unit of something else.
+    """
     found = _VALUE.fullmatch(value)
     units = _UNITS[unit]
     if (
@@ -240,16 +256,30 @@ def _value(
 ) -> tuple[float | None, int | None]:
     """The value, and of how many samples it is."""
     figures = views.window if is_window and views.window is not None else views.run
-    subject, statistic = threshold.subject, threshold.statistic
+    rates = views.rates if is_window else views.run
+    return value_of(threshold.subject, threshold.statistic, record, figures, rates)
+
+
+def value_of(
+    subject: str, statistic: str, record: Record, figures: Figures, rates: Figures
+) -> tuple[float | None, int | None]:
+    """The value in a part of the run, None without data, and of how many samples it is.
+
+    `rates` is that part without the drain, which is what rates are of.
+    """
     if statistic == "rate":
-        rates = views.rates if is_window else views.run
         return (rates.counts.get(subject, 0) / rates.seconds if rates.seconds else None), None
     if subject in CAPACITY:
         return _capacity(subject, record), None
     if statistic == "":
         return _total(subject, record, figures)
-    metrics = [figures.metrics[one] for one in _SUBJECTS[subject] if one in figures.metrics]
-    return _statistic(statistic, metrics)
+    return _statistic(statistic, metrics_of(subject, figures))
+
+
+def metrics_of(subject: str, figures: Figures) -> list[Measured]:
+    """What was measured of a subject: none of a total, a rate or what has no sample."""
+    metrics = _SUBJECTS.get(subject, ())
+    return [figures.metrics[one] for one in metrics if one in figures.metrics]
 
 
 def _total(name: str, record: Record, figures: Figures) -> tuple[float | None, int | None]:
@@ -313,11 +343,12 @@ def _statistic(name: str, metrics: Sequence[Measured]) -> tuple[float | None, in
         "max": latency.max_ns,
         "mean": latency.sum_ns / latency.count,
     }
-    value = values[name] if name in values else latency.quantile(_share(name))
+    value = values[name] if name in values else latency.quantile(share_of(name))
     return value, latency.count
 
 
-def _share(percentile: str) -> float:
+def share_of(percentile: str) -> float:
+    """The share of `p99.9` or the like."""
     digits = percentile.removeprefix("p")
     whole, _, rest = digits.partition(".")
     return float(f"0.{whole:>02}{rest}")
@@ -336,14 +367,15 @@ def _result(
         passed=is_met,
         value=value,
         unit=threshold.unit,
-        shown="no data" if value is None else _shown(value, threshold.unit),
+        shown="no data" if value is None else shown(value, threshold.unit),
         covers=covers,
         samples=samples,
         note="" if note == "no data" else note,
     )
 
 
-def _shown(value: float, unit: Unit) -> str:
+def shown(value: float, unit: Unit) -> str:
+    """A value for people, with its unit."""
     if unit == "ns":
         return f"{ms(round(value)):.3f} ms"
     if unit == "ratio":
