@@ -236,19 +236,17 @@ def notes(base: Record, new: Record) -> list[str]:
 def compare(base: Record, new: Record, conditions: Sequence[Condition] = ()) -> Comparison:
     """Both runs side by side, and what became of `conditions`.
 
-    At most once in 20 comparisons of one service with itself one of the rows differs; likewise one
-    of the conditions, which were named in advance, and so need less evidence than whichever of
-    many rows.
+    At most once in 20 comparisons of one service with itself any figure differs, those of the
+    conditions included.
     """
     pair = _Pair(base, new)
     names = pair.names()
-    rows = [pair.row(name, level=_ERROR / len(names)) for name in names]
-    if base.ladder is not None and new.ladder is not None:
-        rows += [pair.row(name, level=_ERROR) for name in CAPACITY]
-    outcomes = [
-        _outcome(one, pair.row(_name(one), level=_ERROR / len(conditions))) for one in conditions
-    ]
-    return Comparison(rows=rows, outcomes=outcomes)
+    level = _ERROR / len({*names, *map(_name, conditions)} or {""})
+    shown = [*names, *(CAPACITY if base.ladder is not None and new.ladder is not None else ())]
+    return Comparison(
+        rows=[pair.row(name, level=level) for name in shown],
+        outcomes=[_outcome(one, pair.row(_name(one), level=level)) for one in conditions],
+    )
 
 
 def _name(condition: Condition) -> str:
