@@ -394,9 +394,7 @@ class _Pair:
         """The figures that are compared unasked."""
         names: list[str] = []
         for metric in METRICS:
-            subject = (
-                "delivery" if metric == DELIVERY else "echo" if metric == ECHO else metric.name
-            )
+            subject = _SHORT.get(metric, metric.name)
             if is_of_setup(metric) or metric in OWN_METRICS or not self._has(subject, "count"):
                 continue
             names += [f"{subject}.{statistic}" for statistic in _STATISTICS]
@@ -452,7 +450,7 @@ class _Pair:
         spread = _spread(base, new, level)
         if is_latency:  # two figures may be in neighbouring buckets, and the same
             spread = max(spread, 2 * RELATIVE_ERROR)
-        # Chance may be on top of what the generator added to the greater one.
+        # Chance may be on top of what the generator added to the greater figure.
         low = change - max(below, spread) - new.own
         return change, low, change + max(above, spread) + base.own
 
