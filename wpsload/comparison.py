@@ -7,9 +7,10 @@
     operator  = ">+" | "<-"
     limit     = number "%" (of the base) | number unit (absolute, units as in a threshold)
 
-A difference is named if its interval leaves out 0. The interval is the wider of two: by *sampling*,
+A difference is named if its interval leaves out 0. The interval is the wider of two, by *sampling*,
 what chance does to figures of so many independent samples, and by *spread*, what the parts of the
-two windows differ among themselves. Latencies are compared by their logarithms. `docs/compare.md`
+two windows differ among themselves; and of latencies also what the *generator* may have added, by
+its own account. Latencies are compared by their logarithms. `docs/compare.md`
 has the rule, where it comes from, and what it cannot tell.
 """
 
@@ -30,12 +31,14 @@ from wpsload.thresholds import (
     CAPACITY,
     TOTALS,
     Unit,
+    latency_of,
     metrics_of,
     parse_limit,
     parse_subject,
     share_of,
     value_of,
 )
+from wpsload.verdict import SelfMeasurement
 
 __all__ = [
     "Comparison",
@@ -233,19 +236,17 @@ def notes(base: Record, new: Record) -> list[str]:
 def compare(base: Record, new: Record, conditions: Sequence[Condition] = ()) -> Comparison:
     """Both runs side by side, and what became of `conditions`.
 
-    At most once in 20 comparisons of one service with itself one of the rows differs; likewise one
-    of the conditions, which were named in advance, and so need less evidence than whichever of
-    many rows.
+    At most once in 20 comparisons of one service with itself any figure differs, those of the
+    conditions included.
     """
     pair = _Pair(base, new)
     names = pair.names()
-    rows = [pair.row(name, level=_ERROR / len(names)) for name in names]
-    if base.ladder is not None and new.ladder is not None:
-        rows += [pair.row(name, level=_ERROR) for name in CAPACITY]
-    outcomes = [
-        _outcome(one, pair.row(_name(one), level=_ERROR / len(conditions))) for one in conditions
-    ]
-    return Comparison(rows=rows, outcomes=outcomes)
+    level = _ERROR / len({*names, *map(_name, conditions)} or {""})
+    shown = [*names, *(CAPACITY if base.ladder is not None and new.ladder is not None else ())]
+    return Comparison(
+        rows=[pair.row(name, level=level) for name in shown],
+        outcomes=[_outcome(one, pair.row(_name(one), level=level)) for one in conditions],
+    )
 
 
 def _name(condition: Condition) -> str:
@@ -279,13 +280,15 @@ class _Estimate:
 
     `below` and `above` are how far the true one may be from it, by the chance of sampling alone.
     `parts` are the same figure of the parts of the window; None where it has none. The whole varies
-    as the mean of them, or, if it `is_extreme`, as one of them.
+    as the mean of them, or, if it `is_extreme`, as one of them. `own` is how much of it may be the
+    generator's and not the service's.
     """
 
     at: float
     below: float
     above: float
     parts: list[float] | None
+    own: float = 0.0
     is_extreme: bool = False
 
 
@@ -300,6 +303,8 @@ class _Run:
         self.record = record
         self.views = figures_of(record)
         self.window = self.views.window or self.views.run
+        own = [SelfMeasurement.from_dict(one) for one in (record.generator or {}).values()]
+        self._late = merged(one.slip for one in own), merged(one.lag for one in own)
 
     def value(self, subject: str, statistic: str) -> float | None:
         """As a threshold has it, but counts of events by the second."""
@@ -355,13 +360,14 @@ class _Run:
     def _latency(self, subject: str, statistic: str, value: float, z: float) -> _Estimate:
         at = math.log(max(value, 1))
         parts = [math.log(max(one, 1)) for one in self._parts(subject, statistic)]
+        own = at - math.log(max(value - self._own_ns(statistic), 1))
         if statistic in ("min", "max"):
-            return _Estimate(at, 0, 0, parts, is_extreme=True)
+            return _Estimate(at, 0, 0, parts, own, is_extreme=True)
         latency = merged(one.latency for one in metrics_of(subject, self.window))
         if statistic == "mean":
             squares = sum(count * (each - value) ** 2 for each, count in latency.values())
             off = z * math.sqrt(squares) / latency.count / max(value, 1)
-            return _Estimate(at, off, off, parts)
+            return _Estimate(at, off, off, parts, own)
         share = share_of(statistic)
         beyond = latency.count * min(share, 1 - share)
         if beyond < _LEAST_BEYOND or beyond < z * z:
@@ -370,7 +376,11 @@ class _Run:
         step = z * math.sqrt(share * (1 - share) / latency.count)
         ends = latency.quantiles((share - step, min(1.0, share + step + 1 / latency.count)))
         below, above = (math.log(max(one or 0, 1)) for one in ends)
-        return _Estimate(at, at - below, above - at, parts)
+        return _Estimate(at, at - below, above - at, parts, own)
+
+    def _own_ns(self, statistic: str) -> float:
+        """The same statistic of how late the generator itself wrote and read, together."""
+        return sum(latency_of(statistic, late) or 0 for late in self._late)
 
 
 class _Pair:
@@ -384,9 +394,7 @@ class _Pair:
         """The figures that are compared unasked."""
         names: list[str] = []
         for metric in METRICS:
-            subject = (
-                "delivery" if metric == DELIVERY else "echo" if metric == ECHO else metric.name
-            )
+            subject = _SHORT.get(metric, metric.name)
             if is_of_setup(metric) or metric in OWN_METRICS or not self._has(subject, "count"):
                 continue
             names += [f"{subject}.{statistic}" for statistic in _STATISTICS]
@@ -442,7 +450,9 @@ class _Pair:
         spread = _spread(base, new, level)
         if is_latency:  # two figures may be in neighbouring buckets, and the same
             spread = max(spread, 2 * RELATIVE_ERROR)
-        return change, change - max(below, spread), change + max(above, spread)
+        # Chance may be on top of what the generator added to the greater figure.
+        low = change - max(below, spread) - new.own
+        return change, low, change + max(above, spread) + base.own
 
     def _check_rungs(self) -> None:
         """Other figures than the capacity are those of one rung."""

@@ -26,6 +26,7 @@ from typing import Literal
 
 from wpsload.errors import ConfigError
 from wpsload.figures import Figures, Views, figures_of, is_of_setup
+from wpsload.histogram import Histogram, merged
 from wpsload.metrics import CONNECT, DELIVERY, ECHO, METRICS, NEGOTIATE, Metric
 from wpsload.record import Record, ThresholdResult
 from wpsload.recorder import Measured
@@ -39,6 +40,7 @@ __all__ = [
     "Unit",
     "judge",
     "judges_failures",
+    "latency_of",
     "metrics_of",
     "parse",
     "parse_all",
@@ -331,20 +333,20 @@ def _statistic(name: str, metrics: Sequence[Measured]) -> tuple[float | None, in
         return count, count
     if name == "error_ratio":
         return (sum(one.failure_count for one in metrics) / count if count else None), count
-    if not metrics:
-        return None, 0
-    latency = type(metrics[0].latency)()
-    for one in metrics:
-        latency.include(one.latency)
+    latency = merged(one.latency for one in metrics)
+    return latency_of(name, latency), latency.count
+
+
+def latency_of(statistic: str, latency: Histogram) -> float | None:
+    """`p99`, `min` or the like of a histogram, in ns; None without values."""
     if not latency.count:
-        return None, 0
+        return None
     values: dict[str, int | float | None] = {
         "min": latency.min_ns,
         "max": latency.max_ns,
         "mean": latency.sum_ns / latency.count,
     }
-    value = values[name] if name in values else latency.quantile(share_of(name))
-    return value, latency.count
+    return values[statistic] if statistic in values else latency.quantile(share_of(statistic))
 
 
 def share_of(percentile: str) -> float:
