@@ -267,16 +267,24 @@ def test_a_window_of_two_parts_is_too_little() -> None:
     assert (outcome.has_failed, outcome.why) == (True, "too few samples: 2 of 3 parts of a window")
 
 
-def climbed(held: int | None, ended: str = "missed") -> Record:
-    """A run up a ladder of 100 messages a second on each rung."""
+def climbed(held: int | None, ended: str = "missed", *, by_rung: float = 100) -> Record:
+    """A run up a ladder, so many messages a second more on each rung and a millisecond later."""
     rungs = [
         Rung(
-            number=number, connections=10, in_per_s=number, outcome="held", sent_per_s=100 * number
+            number=number,
+            connections=10,
+            in_per_s=by_rung * number,
+            outcome="held",
+            sent_per_s=100 * number,
         )
         for number in range(1, 5)
     ]
     ladder = Ladder(objective=[], rungs=rungs, held=held, ended=ended)  # type: ignore[arg-type]
-    spans = [replace(one, rung=held or 1) for one in steady().spans]
+    spans = [
+        replace(one, rung=rung.number)
+        for rung in rungs
+        for one in steady((1 + rung.number) * MS).spans
+    ]
     return steady(ladder=ladder, spans=spans)
 
 
@@ -291,11 +299,25 @@ def test_capacity_differs_by_more_than_a_rung() -> None:
     assert finding(top, "capacity.in") == "no difference"
 
 
-def test_figures_of_different_rungs_are_not_compared() -> None:
-    """They are of different loads."""
-    outcome = only("sendToGroup.p99>+10%", climbed(3), climbed(2))
-    assert (outcome.has_failed, outcome.why) == (True, "of different rungs: 3 and 2")
-    assert not only("sendToGroup.p99>+10%", climbed(3), climbed(3)).has_failed
+@pytest.mark.parametrize(("base", "new"), [(3, 2), (2, 3), (3, None), (3, 3)])
+def test_climbs_are_compared_on_the_highest_rung_that_both_have(base: int, new: int | None) -> None:
+    """Under one load nothing differs, however high they came; and a note says which it is."""
+    runs = climbed(base), climbed(new)
+    outcome = only("sendToGroup.p99>+10%", *runs)
+    assert (outcome.has_failed, outcome.why) == (False, "no more than the runs vary")
+    rung = min(base, new or 1)
+    assert outcome.row.base == pytest.approx((1 + rung) * MS, rel=0.01)
+    assert any(f"rung {rung}" in line for line in notes(*runs)) == (base != new)
+
+
+def test_figures_of_different_loads_are_not_compared() -> None:
+    """Neither rungs of other ladders, nor what is of all rungs of a climb that went higher."""
+    for text, runs in (
+        ("sendToGroup.p99>+10%", (climbed(3), climbed(2, by_rung=50))),
+        ("failures>+10%", (climbed(3), climbed(2))),
+    ):
+        outcome = only(text, *runs)
+        assert (outcome.has_failed, outcome.why) == (True, "of different rungs: 3 and 2")
 
 
 @pytest.mark.parametrize(

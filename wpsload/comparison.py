@@ -220,6 +220,9 @@ def notes(base: Record, new: Record) -> list[str]:
         elif level == "SUSPECT":
             lines.append(f"the verdict on the {name} run is SUSPECT: the generator may be in it")
         lines += [f"in doubt in the {name} run: {doubt}" for doubt in run.doubts]
+    rung = _common_rung(base, new)
+    if rung is not None and base.shown_rung != new.shown_rung:
+        lines.append(f"one climbed higher: all figures but the capacity are those of rung {rung}")
     seeds = {run.options.get("wps-seed") or "" for run in (base, new)}
     if seeds == {""} or len(seeds) > 1:
         lines.append("their messages were due at different times: give both one --wps-seed")
@@ -299,9 +302,9 @@ class _UnknownError(Exception):
 class _Run:
     """One run, seen as a whole and in parts."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, rung: int | None) -> None:
         self.record = record
-        self.views = figures_of(record)
+        self.views = figures_of(record, rung=rung)
         self.window = self.views.window or self.views.run
         own = [SelfMeasurement.from_dict(one) for one in (record.generator or {}).values()]
         self._late = merged(one.slip for one in own), merged(one.lag for one in own)
@@ -387,8 +390,10 @@ class _Pair:
     """Both runs."""
 
     def __init__(self, base: Record, new: Record) -> None:
-        self._base = _Run(base)
-        self._new = _Run(new)
+        rung = _common_rung(base, new)
+        self._base = _Run(base, rung)
+        self._new = _Run(new, rung)
+        self._has_common = rung is not None or base.shown_rung is new.shown_rung is None
 
     def names(self) -> list[str]:
         """The figures that are compared unasked."""
@@ -417,7 +422,7 @@ class _Pair:
         scale = self._base.seconds(subject, statistic) if _is_count(subject, statistic) else 1
         base, new = (None if one is None else one * scale for one in values)
         try:
-            self._check_rungs()
+            self._check_rungs(is_total=subject in TOTALS and not statistic)
             change, low, high = self._interval(subject, statistic, level, is_latency=is_latency)
         except _UnknownError as error:
             return Row(name=name, unit=unit, base=base, new=new, unknown=str(error))
@@ -454,10 +459,10 @@ class _Pair:
         low = change - max(below, spread) - new.own
         return change, low, change + max(above, spread) + base.own
 
-    def _check_rungs(self) -> None:
-        """Other figures than the capacity are those of one rung."""
+    def _check_rungs(self, *, is_total: bool) -> None:
+        """Figures are those of one rung, totals those of a climb to the same one."""
         base, new = self._base.record.shown_rung, self._new.record.shown_rung
-        if base != new:
+        if base != new and (is_total or not self._has_common):
             raise _UnknownError(f"of different rungs: {base or 'none'} and {new or 'none'}")
 
     def _capacity(self, name: str, unit: Unit) -> Row:
@@ -485,6 +490,20 @@ class _Pair:
 def _is_count(subject: str, statistic: str) -> bool:
     """Whether it is a number of events, which is the greater the longer a run is."""
     return statistic == "count" or (not statistic and subject in ("loss", "failures", "dropped"))
+
+
+def _common_rung(base: Record, new: Record) -> int | None:
+    """The highest rung that both have the figures of; None if it is not one load."""
+    if base.ladder is None or new.ladder is None:
+        return None
+    common = min(base.ladder.held or 1, new.ladder.held or 1)
+    loads = {
+        (one.connections, one.in_per_s)
+        for ladder in (base.ladder, new.ladder)
+        for one in ladder.rungs
+        if one.number == common
+    }
+    return common if len(loads) == 1 else None
 
 
 def _rungs(record: Record) -> tuple[float, float]:

@@ -60,10 +60,11 @@ class Views:
         return self.run if self.window is None or is_of_setup(metric) else self.window
 
 
-def figures_of(record: Record) -> Views:
-    """The figures of every part of the run."""
+def figures_of(record: Record, *, rung: int | None = None) -> Views:
+    """The figures of every part of the run; `rung` is another one for the window of a ladder."""
     run = _figures(record.spans)
-    spans = [one for one in record.spans if one.rung == record.shown_rung]
+    shown = record.shown_rung if rung is None else rung
+    spans = [one for one in record.spans if one.rung == shown]
     parts = [[one] for one in spans if one.phase == "window"]
     if not parts:
         return Views(run=run, window=None, rates=run, parts=[], rate_parts=[])
