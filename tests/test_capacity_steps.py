@@ -7,10 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from locusting import environment
+from recording import MS, record_of, steady_run
 from serving import DEADLINE_S, ROOT, StandIn
+
+from wpsload.record import to_json
 
 CLIMB = {
     "WPS_LADDER": "20@20/s,20@40/s",
@@ -88,5 +92,56 @@ def test_a_mistake_is_told(tmp_path: Path) -> None:
     assert (done.returncode, "did the run begin" in done.stdout) == (2, True)
     done = step("deploy", tmp_path)
     assert (done.returncode, "usage" in done.stdout) == (2, True)
-    assert step("compare", tmp_path).returncode == 0
     assert os.access(ROOT / ".ci" / "capacity", os.X_OK)
+
+
+def kept(folder: Path, name: str, **fields: Any) -> None:
+    """The record of a run, of 2 ms a message unless it says otherwise."""
+    path = folder / name / "20260101T000000Z-capacity" / "run.json"
+    path.parent.mkdir(parents=True)
+    latency_ns = fields.pop("latency_ns", 2 * MS)
+    path.write_bytes(to_json(record_of(steady_run(latency_ns=latency_ns), **fields)))
+
+
+INVALID = {"verdict": {"level": "INVALID"}}
+
+
+@pytest.mark.parametrize(
+    ("good", "new", "code", "said"),
+    [
+        (None, {}, 0, "no good run was found"),
+        ({}, {}, 0, "passed"),
+        ({}, {"latency_ns": 3 * MS}, 3, "HIGHER"),
+        ({"plan": "another one"}, {}, 0, "not alike: plan: 'another one' and"),
+        (INVALID, {}, 0, "the base run: its verdict is INVALID"),
+        ({}, INVALID, 2, "the new run: its verdict is INVALID"),
+    ],
+    ids=["the first", "alike", "slower", "another load", "INVALID before", "INVALID now"],
+)
+def test_a_last_good_run_that_is_of_no_use_is_replaced(
+    good: dict[str, Any] | None, new: dict[str, Any], code: int, said: str, tmp_path: Path
+) -> None:
+    """By the next one that passes: if that were red, all nights would be, from then on."""
+    if good is not None:
+        kept(tmp_path, "last-good", **good)
+    kept(tmp_path, "runs", **new)
+    done = step("compare", tmp_path, WPS_CAPACITY_FAIL_ON="sendToGroup.p99>+20%", TF_BUILD="True")
+    assert done.returncode == code, done.stdout
+    shown = (tmp_path / "report" / "compare.md").read_text(encoding="utf-8")
+    assert said in shown
+    assert shown == (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert shown in done.stdout
+    assert f"##vso[task.uploadsummary]{tmp_path / 'report' / 'compare.md'}\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "condition", ["", "deliveries.p99>+20%", "sendToGroup.p99>+20%\nevent.p50>+20%"]
+)
+def test_conditions_of_a_night(condition: str, tmp_path: Path) -> None:
+    """None, one a line, or a mistake, which is no reason to go without."""
+    kept(tmp_path, "last-good")
+    kept(tmp_path, "runs")
+    done = step("compare", tmp_path, WPS_CAPACITY_FAIL_ON=condition)
+    expected = {"": 0, "deliveries.p99>+20%": 2}.get(condition, 3)  # there are no events
+    assert done.returncode == expected, done.stdout
+    assert done.stdout.count("`sendToGroup.p99>+20%`") == condition.count("sendToGroup")
