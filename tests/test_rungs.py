@@ -101,9 +101,17 @@ def test_a_rung_without_all_its_connections_has_missed() -> None:
 
 def test_a_rung_whose_load_was_not_offered_has_missed() -> None:
     """A service that does not read makes the generator wait."""
-    rung = second_rung(climbed(sent=90))
+    rung = second_rung(climbed(sent=88))
     assert rung.outcome == "missed"
-    assert rung.why == ["only 90.0 of 100 messages/s could be sent"]
+    assert rung.why == ["only 88.0 of 100 messages/s could be sent"]
+
+
+def test_few_messages_may_fall_outside_of_the_window() -> None:
+    """Of ten that were to be sent in it, one or two may have been due before."""
+    record = record_of(climbed(sent=1))
+    step = Step(20, 1.2)
+    assert judged(record, 2, step, OBJECTIVE, CALM).outcome == "held"
+    assert judged(record, 2, Step(20, 3.0), OBJECTIVE, CALM).outcome == "missed"
 
 
 @pytest.mark.parametrize("latency_ms", [5, 1200])

@@ -3,6 +3,7 @@
 The load of a rung begins and ends on it, so all that was sent on it and did not come is lost.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from wpsload.verdict import Verdict
 __all__ = ["Surroundings", "judged"]
 
 _LEAST_SENT_RATIO = 0.95  # of what was to be sent, for the rung to have been stood on at all
+_CHANCE = 2  # standard deviations: few slow senders may happen to be due outside of the window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,8 @@ def judged(
     missed = [f"{one.expression}: {one.shown}" for one in results if not one.passed]
     if surroundings.ready < step.connections:
         missed.insert(0, f"only {surroundings.ready} of {step.connections} connections were open")
-    if sent_per_s < _LEAST_SENT_RATIO * step.in_per_s:
+    due = step.in_per_s * seconds
+    if sent_per_s * seconds < _LEAST_SENT_RATIO * due - _CHANCE * math.sqrt(due):
         missed.append(f"only {sent_per_s:.1f} of {step.in_per_s:g} messages/s could be sent")
     verdict = surroundings.verdict
     is_limit = verdict is not None and verdict.is_invalid and surroundings.is_enforced
