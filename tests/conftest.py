@@ -1,5 +1,6 @@
 """Fixtures for all tests: a real stand-in process."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -10,6 +11,10 @@ from serving import StandIn, running
 # Properties are about values. How long one takes on a busy machine says nothing about them.
 settings.register_profile("values", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("values")
+
+# A job in the background of a shell ignores Ctrl-C, and so would all the processes that it starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -58,7 +58,8 @@ def test_senders_offer_the_rate_of_the_rung(
     assert len(senders) == pace.senders
     assert max(senders) < connections
     assert len(senders) / pace.every_s == pytest.approx(in_per_s)
-    assert pace.every_s <= interval_s or len(senders) == 1 or pace.every_s < 1.5 * interval_s
+    # One sender more than would do at that interval takes a little longer.
+    assert len(senders) == 1 or pace.every_s < 2 * interval_s * (1 + 1e-9)
 
 
 @given(st.integers(1, 300), st.integers(1, 300))

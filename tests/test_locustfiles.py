@@ -215,7 +215,7 @@ def test_a_full_disk_is_said_and_fails_the_run(stand_in: StandIn, tmp_path: Path
 def test_default_folder_is_the_runs_own(stand_in: StandIn, tmp_path: Path) -> None:
     """Without `--csv` each run makes a folder for itself, even two that start together."""
     environ = environment({"WPS_CONNECTION_STRING": stand_in.connection_string})
-    arguments = command("simple.py", "--headless", "--run-time", "1s")
+    arguments = command("simple.py", "--headless", "--run-time", "3s")
     runs = [
         subprocess.Popen(arguments, cwd=tmp_path, env=environ, stdin=subprocess.DEVNULL)
         for _ in range(2)
