@@ -37,6 +37,7 @@ lint: $(VENV)/.dev  ## Check style, spelling and generated documents
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/codespell
+	$(BIN)/shellcheck .ci/capacity .ci/run
 	$(BIN)/cog --check README.md
 
 types: $(VENV)/.dev  ## Check types
