@@ -225,8 +225,11 @@ def test_users_that_cannot_connect_stay_and_retry(
     assert finished.code == 1
     refused = stand_in.stats()["refused"]["503"]
     assert "the users will retry" in finished.said
-    # one more than the users met: the probe before the run, which is not part of it
-    assert finished.failures() == {("connect", "HTTP 503"): refused - 1}
+    # One more than the users met: the probe before the run, which is not part of it. An attempt
+    # that has hardly begun when the run stops is nobody's failure; each user may have one.
+    (counted,) = finished.failures().values()
+    assert finished.failures().keys() == {("connect", "HTTP 503")}
+    assert refused - 1 - 3 <= counted <= refused - 1
     assert refused - 1 >= 6
 
 
