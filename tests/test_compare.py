@@ -42,6 +42,7 @@ def written(folder: Path, name: str, latency_ns: int = 2 * MS, **fields: Any) ->
     return path
 
 
+@pytest.mark.alone
 def test_real_pairs(start_stand_in: Callable[..., StandIn], tmp_path: Path) -> None:
     """Runs at one time: of equal services nothing differs, of a slower one the acks do."""
     delays = {"a": "5ms", "b": "5ms", "c": "5ms", "slow": "10ms"}
