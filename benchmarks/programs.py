@@ -5,17 +5,17 @@ What cannot be had raises `Missing` with the reason, so that a row can say why i
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import shutil
 import subprocess
+import tempfile
 from functools import cache
 from pathlib import Path
 
 import trustme
 
 __all__ = ["HERE", "NODE_PACKAGES", "Missing", "build", "cache_folder", "certificate"]
-__all__ += ["install_node", "install_tsung", "python_package", "version_of"]
+__all__ += ["install_node", "install_tsung", "node_modules", "python_package", "version_of"]
 
 HERE = Path(__file__).parent
 
@@ -56,6 +56,31 @@ def build(source: str, *libraries: str) -> Path:
     return program
 
 
+def node_modules(*packages: str, within_s: float = _TRIES_S) -> Path:
+    """A `node_modules` folder with `packages`, each a name and a version; filled once.
+
+    Raises:
+        Missing: without Node.js, or if npm is not there or cannot install them.
+    """
+    if shutil.which("node") is None:
+        raise Missing("no node")
+    name = "-".join(packages).replace("^", "").replace("/", "-")
+    folder = cache_folder() / f"npm-{name}"
+    if not folder.exists():
+        made = Path(tempfile.mkdtemp(dir=cache_folder()))
+        try:
+            # Without scripts: one of Artillery's dependencies would download a browser.
+            options = ("--prefix", str(made), "--ignore-scripts", "--no-save")
+            _run("npm", "install", *options, *packages, within_s=within_s)
+            made.rename(folder)
+        except OSError:
+            if not folder.exists():  # or another process was first
+                raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    return folder / "node_modules"
+
+
 @cache
 def install_node() -> Path:
     """The `node_modules` folder with the packages of `NODE_PACKAGES`.
@@ -63,19 +88,12 @@ def install_node() -> Path:
     Raises:
         Missing: without Node.js, or if npm is not there or cannot install them.
     """
-    folder = cache_folder() / "node"
-    folder.mkdir(exist_ok=True)
-    wanted = json.dumps(NODE_PACKAGES)
-    stamp = folder / "installed.json"
-    is_there = stamp.exists() and stamp.read_text() == wanted
-    if shutil.which("node") is None or not (is_there or shutil.which("npm")):
+    packages = [f"{name}@{version}" for name, version in NODE_PACKAGES.items()]
+    try:
+        return node_modules(*packages)
+    except Missing:
         _install_debian("nodejs", "npm")
-    if not is_there:
-        packages = [f"{name}@{version}" for name, version in NODE_PACKAGES.items()]
-        # Without scripts: one of Artillery's dependencies would download a browser.
-        _run("npm", "install", "--prefix", str(folder), "--ignore-scripts", "--no-save", *packages)
-        stamp.write_text(wanted)
-    return folder / "node_modules"
+        return node_modules(*packages)
 
 
 @cache
@@ -131,7 +149,7 @@ def _install_debian(*packages: str) -> None:
     _run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
 
 
-def _run(*command: str) -> None:
+def _run(*command: str, within_s: float = _TRIES_S) -> None:
     environ = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     try:
         subprocess.run(
@@ -141,7 +159,7 @@ def _run(*command: str) -> None:
             stderr=subprocess.STDOUT,
             text=True,
             check=True,
-            timeout=_TRIES_S,
+            timeout=within_s,
             env=environ,
         )
     except subprocess.CalledProcessError as error:

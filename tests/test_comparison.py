@@ -279,7 +279,7 @@ def climbed(held: int | None, ended: str = "missed", *, by_rung: float = 100) ->
         )
         for number in range(1, 5)
     ]
-    ladder = Ladder(objective=[], rungs=rungs, held=held, ended=ended)  # type: ignore[arg-type]
+    ladder = Ladder(objective=[], rungs=rungs, held=held, ended=ended)  # type: ignore[arg-type]  # text
     spans = [
         replace(one, rung=rung.number)
         for rung in rungs

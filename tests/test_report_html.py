@@ -336,7 +336,7 @@ def test_nothing_is_wider_than_the_screen(browser: webdriver.Chrome, page: str, 
         ".map(one => one.outerHTML.slice(0, 200))"
     )
     assert too_wide == []
-    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]  # selenium's
 
 
 @needs_browser

@@ -9,20 +9,21 @@ from locust.env import Environment
 from locust.runners import MasterRunner
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from wpsload import plugin
 from wpsload.clock import unix_s
 from wpsload.errors import ConfigError
 from wpsload.ladder import Climb, Pace, Stage, Timing, View
 from wpsload.ledger import Outcomes
-from wpsload.metrics import DELIVERY, JOIN_GROUP, SEND_TO_GROUP
+from wpsload.metrics import DELIVERY, SEND_TO_GROUP
 from wpsload.options import Settings
 from wpsload.published import published
 from wpsload.publishing import Publishing
 from wpsload.record import Ladder as LadderRecord
 from wpsload.record import PhaseName, Rung
-from wpsload.rungs import Surroundings, judged
+from wpsload.recording import longest_connect_s, open_and_joining
+from wpsload.rungs import Surroundings, ended_by, judged
 from wpsload.terminal import fail
 from wpsload.users import PubSubUser
 
@@ -31,7 +32,6 @@ __all__ = ["CapacityUser", "Ladder"]
 _PACE = "wpsload.pace"
 _SPAWN_PER_S = 100.0  # unless --spawn-rate is more than the 1/s that Locust has by itself
 _TELL_S = 3.0  # Locust has workers report that often
-_MARGIN_S = 5.0  # beyond the longest connect, as for any other run
 
 _PHASES: dict[Stage, PhaseName] = {
     Stage.SETTLE: "warm-up",
@@ -133,7 +133,6 @@ class Ladder(LoadTestShape):
         self._climb: Climb | None = None
         self._chosen: Settings | None = None
         self._rungs: list[Rung] = []
-        self._ended: Literal["missed", "generator limit", "top"] | None = None
         self._ready = 0
         self._before = _Counts()
 
@@ -168,7 +167,7 @@ class Ladder(LoadTestShape):
         return LadderRecord(
             objective=[one.expression for one in settings.objective],
             rungs=rungs,
-            ended=self._ended or ("stopped" if is_over else None),
+            ended=ended_by(self._rungs, len(settings.ladder)) or ("stopped" if is_over else None),
             held=held[-1] if held else None,
             published=published(
                 settings.units,
@@ -198,14 +197,13 @@ class Ladder(LoadTestShape):
 
     def _begin(self) -> Climb:
         settings = self._settings
-        limits = settings.limits
         tell_s = _TELL_S if isinstance(self.runner, MasterRunner) else 0.0
         spawn_s = settings.ladder[-1].connections / self._spawn_per_s
         timing = Timing(
-            connect_s=spawn_s + limits.connect_timeout_s + _MARGIN_S + tell_s,
+            connect_s=spawn_s + longest_connect_s(settings) + tell_s,
             settle_s=settings.settle_s,
             measure_s=settings.measure_s,
-            drain_s=limits.drain_s + tell_s,
+            drain_s=settings.limits.drain_s + tell_s,
         )
         return Climb(settings.ladder, timing, now_s=unix_s())
 
@@ -242,7 +240,7 @@ class Ladder(LoadTestShape):
 
     def _view(self, climb: Climb) -> View:
         recorder, now_s = self._recorder, unix_s()
-        joining = recorder.counted("joins") - recorder.ended(JOIN_GROUP)
+        opened, joining = open_and_joining(recorder)
         told_until_s = (
             now_s if plugin.process.master is None else plugin.process.master.told_until_s
         )
@@ -257,7 +255,7 @@ class Ladder(LoadTestShape):
             )
         return View(
             now_s=now_s,
-            ready=recorder.counted("opened") - recorder.counted("closed") - max(0, joining),
+            ready=opened - max(0, joining),
             is_idle=is_idle,
             told_until_s=told_until_s,
         )
@@ -298,11 +296,6 @@ class Ladder(LoadTestShape):
             ),
         )
         self._rungs.append(rung)
-        is_top = climb.rung == len(climb.steps)
-        if rung.outcome != "held":
-            self._ended = "missed" if rung.outcome == "missed" else "generator limit"
-        elif is_top:
-            self._ended = "top"
         climb.judged(unix_s(), has_held=rung.outcome == "held")
         if process.recording is not None:
             process.recording.note("rung", f"{rung.number}: {'; '.join([rung.outcome, *rung.why])}")

@@ -174,10 +174,8 @@ class Climb:
                 return self._begin(Stage.DRAIN, view)
             case Stage.DRAIN if view.is_idle or passed_s >= timing.drain_s:
                 return self._begin(Stage.JUDGE, view)
-            case Stage.JUDGE:
-                pass  # until somebody has judged
             case _:
-                pass
+                pass  # too early, or it waits for somebody to judge
         return None
 
     def is_told(self, view: View) -> bool:

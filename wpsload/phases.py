@@ -40,8 +40,7 @@ class Phases:
     """
 
     def __init__(self, start_s: float, *, warm_up_s: float, rung: int | None = None) -> None:
-        self._starts: list[tuple[PhaseName, float]] = [("connect", start_s)]
-        self._rungs = [rung]  # of each start
+        self._starts: list[tuple[PhaseName, float, int | None]] = [("connect", start_s, rung)]
         self._warm_up_s = warm_up_s
         self._end_s: float | None = None
 
@@ -53,15 +52,13 @@ class Phases:
     def connected(self, now_s: float) -> list[Mark]:
         """All users are there and their connections are open."""
         window = math.ceil(now_s + self._warm_up_s)
-        self._starts += [("warm-up", now_s), ("window", window)]
-        self._rungs += [None, None]
+        self._starts += [("warm-up", now_s, None), ("window", window, None)]
         return [Mark("warm-up", math.ceil(now_s)), Mark("window", window)]
 
     def begin(self, name: PhaseName, now_s: float, rung: int) -> list[Mark]:
         """A phase of a rung begins now; a window with the next whole second."""
         start_s = math.ceil(now_s) if name == "window" else now_s
-        self._starts.append((name, start_s))
-        self._rungs.append(rung)
+        self._starts.append((name, start_s, rung))
         second = math.floor(now_s) if name in ("drain", "connect") else math.ceil(now_s)
         return [Mark(name, second, rung)]
 
@@ -74,10 +71,8 @@ class Phases:
             math.floor(now_s) if start[0] == "window" else now_s
         ) and len(self._starts) > 1:
             self._starts.pop()
-            self._rungs.pop()
-        rung = self._rungs[-1]
-        self._starts.append(("drain", now_s))
-        self._rungs.append(rung)
+        rung = self._starts[-1][2]
+        self._starts.append(("drain", now_s, rung))
         return [Mark("drain", math.floor(now_s), rung)]
 
     def end(self, now_s: float) -> None:
@@ -89,9 +84,9 @@ class Phases:
     def phases(self, now_s: float) -> list[Phase]:
         """The phases that have begun until now."""
         end_s = now_s if self._end_s is None else self._end_s
-        begun = [(name, start_s) for name, start_s in self._starts if start_s <= end_s]
-        ends_s = [start_s for _, start_s in begun[1:]] + [max(end_s, begun[-1][1])] if begun else []
+        begun = [one for one in self._starts if one[1] <= end_s]
+        ends_s = [one[1] for one in begun[1:]] + [max(end_s, begun[-1][1])] if begun else []
         return [
             Phase(name=name, start_s=start_s, length_s=max(0.0, next_s - start_s), rung=rung)
-            for (name, start_s), next_s, rung in zip(begun, ends_s, self._rungs, strict=False)
+            for (name, start_s, rung), next_s in zip(begun, ends_s, strict=True)
         ]

@@ -31,7 +31,7 @@ from wpsload.run import LoadRun
 from wpsload.thresholds import judge
 from wpsload.timeline import spans_of
 
-__all__ = ["Recording"]
+__all__ = ["Recording", "longest_connect_s", "open_and_joining"]
 
 _WRITE_EVERY_S = 7.0
 _MAX_EVENTS = 1000
@@ -119,9 +119,8 @@ class Recording:
         if not self._phases.is_connecting or self._spawned_s is None or self._climbing is not None:
             return
         now_s = unix_s()
-        opened = recorder.counted("opened") - recorder.counted("closed")
-        joining = recorder.counted("joins") - recorder.ended(JOIN_GROUP)
-        longest_s = self._run.settings.limits.connect_timeout_s + _MARGIN_S
+        opened, joining = open_and_joining(recorder)
+        longest_s = longest_connect_s(self._run.settings)
         if not self._has_only_ours() or (opened >= users and joining <= 0):
             self._mark(recorder, self._phases.connected(now_s))
         elif now_s - self._spawned_s > longest_s:
@@ -236,8 +235,9 @@ class Recording:
         for name, section in self._sections(self._run):
             record = with_section(record, name, section)
             breathe()
-        if record.ladder is not None and (shown := _shown_verdict(record.ladder)) is not None:
-            record = replace(record, verdict={**(record.verdict or {}), **shown})
+        for rung in record.ladder.rungs if record.ladder is not None else ():
+            if rung.number == record.shown_rung and rung.verdict is not None:
+                record = replace(record, verdict={**(record.verdict or {}), **rung.verdict})
         if is_over:
             record = replace(record, thresholds=judge(settings.thresholds, record))
         return record
@@ -289,11 +289,17 @@ class Recording:
         )
 
 
-def _shown_verdict(ladder: Ladder) -> dict[str, Any] | None:
-    """The verdict on a run is that on the rung that it shows; others are said to be beyond it."""
-    judged = [one for one in ladder.rungs if one.verdict is not None]
-    shown = ladder.best or (judged[0] if judged else None)
-    return None if shown is None else shown.verdict
+def open_and_joining(recorder: Recorder) -> tuple[int, int]:
+    """Connections that are open, and requests to join a group that have no answer yet."""
+    return (
+        recorder.counted("opened") - recorder.counted("closed"),
+        recorder.counted("joins") - recorder.ended(JOIN_GROUP),
+    )
+
+
+def longest_connect_s(settings: Settings) -> float:
+    """How long users are waited for after the last one was started."""
+    return settings.limits.connect_timeout_s + _MARGIN_S
 
 
 def _plain(value: object) -> bool | int | float | str | None:

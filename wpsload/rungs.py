@@ -6,6 +6,7 @@ The load of a rung begins and ends on it, so all that was sent on it and did not
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from wpsload.figures import figures_of
 from wpsload.ladder import Step
@@ -14,7 +15,7 @@ from wpsload.record import Ladder, Record, Rung
 from wpsload.thresholds import Threshold, judge
 from wpsload.verdict import Verdict
 
-__all__ = ["Surroundings", "judged"]
+__all__ = ["Surroundings", "ended_by", "judged"]
 
 _LEAST_SENT_RATIO = 0.95  # of what was to be sent, for the rung to have been stood on at all
 _CHANCE = 2  # standard deviations: few slow senders may happen to be due outside of the window
@@ -39,6 +40,16 @@ class Surroundings:
     missing: int
     verdict: Verdict | None
     is_enforced: bool = True
+
+
+def ended_by(
+    rungs: Sequence[Rung], steps: int
+) -> Literal["missed", "generator limit", "top"] | None:
+    """How a climb of so many `steps` has ended with these rungs; None if it goes on."""
+    last = rungs[-1].outcome if rungs else None
+    if last == "held":
+        return "top" if len(rungs) == steps else None
+    return None if last == "unfinished" else last
 
 
 def judged(
