@@ -66,7 +66,7 @@ clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Packages are pinned with hashes; the stamp files make a second call do nothing.
-$(VENV)/.run: .ci/lock/run.txt pyproject.toml
+$(VENV)/.run: .ci/lock/run.txt pyproject.toml $(wildcard wpsload/*.pyx wpsload/*.pxd wpsload/standin/*.pyx)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
 		"error: wpsload needs Python 3.11 or newer\nhint: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)

@@ -96,6 +96,7 @@ _CONNECTS_TLS = Work(connections=50, is_tls=True)
 _BURST = 32
 
 PLAIN, PACED, LOOP, TASK = "plain Locust", "paced", "scripted loop", "scripted @task"
+IN_PYTHON = "paced, not compiled"
 ARTILLERY, TSUNG, NODE, AZURE, C = "Artillery", "Tsung", "Node ws", "Azure SDK", "C client"
 MEMBER, WEBSOCKET = "wpsload", "websocket-client"
 AT_200, AT_10000 = "itself at 200", "at 10,000"
@@ -109,6 +110,7 @@ CONTESTS: Mapping[str, Contest] = {
         {
             PLAIN: Side(PlainUser("Sender"), _CLOSED),
             PACED: Side(OurUser("Paced"), _CLOSED),
+            IN_PYTHON: Side(OurUser("Paced", options=("--wps-engine", "python")), _CLOSED),
             LOOP: Side(OurUser("Loop"), _CLOSED),
             TASK: Side(OurUser("Task"), _CLOSED),
             NODE: Side(Node(), _CLOSED),
@@ -215,6 +217,7 @@ CONTESTS: Mapping[str, Contest] = {
 
 ROWS = (
     Row("closed loop, paced", "closed", PACED, PLAIN, "rate", 4.5, 6),
+    Row("closed loop, paced, not compiled", "closed", IN_PYTHON, PLAIN, "rate", 4.5, 6),
     Row("closed loop, a loop inside one task", "closed", LOOP, PLAIN, "rate", 3.5, 4.5),
     Row("closed loop, one @task call a message", "closed", TASK, PLAIN, "rate", 2.5, 3.5),
     Row("closed loop, paced", "closed", PACED, ARTILLERY, "rate", 4, 5),

@@ -290,7 +290,7 @@ def test_the_short_ways_say_what_the_long_one_says(frames: list[bytes], now_ns: 
         session.publish(0, 5, stream)
     for frame in frames:
         assert in_short(short, frame, now_ns) == at_length(long, frame, now_ns)
-        assert short._pending == long._pending
+        assert short.pending == long.pending
         assert short.oldest == long.oldest
         assert short.groups == long.groups
 

@@ -3,6 +3,7 @@
 import os
 
 from wpsload import __version__
+from wpsload.engine import compiled
 from wpsload.surroundings import machine, versions
 
 
@@ -10,6 +11,7 @@ def test_versions_are_those_installed() -> None:
     """Of what a figure depends on."""
     found = versions()
     assert found["wpsload"] == __version__
+    assert found["compiled"] == ("no" if compiled() is None else "yes")
     assert found.keys() >= {"python", "locust", "gevent", "orjson"}
 
 

@@ -22,7 +22,7 @@ from wpsload.engine import Engine
 from wpsload.errors import ConnectError, LocalProtocolError, RemoteProtocolError
 from wpsload.fan_out import FOLLOWED_MASK
 from wpsload.ledger import Ledger, Stream
-from wpsload.link import NORMAL_CLOSURE, Limits, Link
+from wpsload.link import NORMAL_CLOSURE, Lane, Limits, Link
 from wpsload.meter import Meter
 from wpsload.metrics import (
     CONNECT,
@@ -123,6 +123,7 @@ class Connection:
         "_is_open",
         "_is_started",
         "_is_stopping",
+        "_lane",
         "_ledger",
         "_limits",
         "_link",
@@ -173,6 +174,7 @@ class Connection:
         self._hub = engine.hub
         self._clock_ns = engine.clock_ns
         self._link: Link | None = None
+        self._lane: Lane | None = None  # of a client that publishes
         self._dialed: Dialed | None = None
         self._waking: dict[int, Any] = {}  # greenlets about to go on, by the key of their answer
         self._publishings: list[Publishing] = []
@@ -203,6 +205,7 @@ class Connection:
         receiver = None if is_echoed else self._receipts
         stream = self._ledger.open_stream(group, self._session.settled, receiver=receiver)
         self._streams.append(stream)
+        self._open_lane()
         return stream
 
     # What a scenario calls; these may wait.
@@ -282,6 +285,7 @@ class Connection:
             publishing = ClosedLoop(self, publication, self._engine)
         self._publishings = [one for one in self._publishings if not one.is_stopped]
         self._publishings.append(publishing)
+        self._open_lane()
         self._engine.soon(publishing.resume)  # its data is asked for where it will always be
         return publishing
 
@@ -301,6 +305,8 @@ class Connection:
             self._wait_until(lambda: self._link is None, 3 * self._limits.drain_s)
             return
         self._is_stopping = True
+        if self._lane is not None:
+            self._lane.end()  # whoever waits here is told of each answer
         for publishing in tuple(self._publishings):
             publishing.finish()
         if self._retry is not None:
@@ -429,14 +435,16 @@ class Connection:
         link, meter, stream = self._link, self._meter, publication.stream
         if link is None or not self._is_open or not link.is_writable:
             return 0
-        ack_id = self._session.publish(due_ns, now_ns, stream, owner)
-        try:
-            meter.sent_bytes += link.publish(publication, due_ns, ack_id)
-        except BaseException:  # its data is the scenario's, and may be wrong
-            self._session.retract(ack_id)
-            raise
-        stream.sequence += 1
-        meter.sent += 1
+        ack_id = self._lane.publish(publication, due_ns, now_ns, owner) if self._lane else 0
+        if not ack_id:
+            ack_id = self._session.publish(due_ns, now_ns, stream, owner)
+            try:
+                meter.sent_bytes += link.publish(publication, due_ns, ack_id)
+            except BaseException:  # its data is the scenario's, and may be wrong
+                self._session.retract(ack_id)
+                raise
+            stream.sequence += 1
+            meter.sent += 1
         if self._deadline is None:
             self._watch_answers()
         return ack_id
@@ -482,6 +490,18 @@ class Connection:
             subprotocol=self._session.subprotocol,
             limits=self._limits,
         )
+
+    def _open_lane(self) -> None:
+        """For a client that publishes, where its link has one."""
+        if (
+            self._is_open
+            and self._lane is None
+            and (self._streams or self._publishings)
+            and not self._is_stopping
+            and self._link is not None
+            and isinstance(self._session, PubSubSession)
+        ):
+            self._lane = self._link.lane(self._session, self._meter)
 
     def _negotiate(self) -> Address:
         """The address, from somebody who has to be asked; may wait."""
@@ -607,6 +627,7 @@ class Connection:
         self._has_opened = self._is_open = self._was_open = True
         if self._connect_limit is not None:
             self._connect_limit.cancel()
+        self._open_lane()
         link = self._link
         if link is not None and isinstance(self._session, PubSubSession):
             for group in sorted(self._session.groups):
@@ -657,7 +678,7 @@ class Connection:
 
         It was asked for if we had said goodbye, or ended it to stop.
         """
-        self._link = self._dialed = None
+        self._link = self._lane = self._dialed = None
         self._is_open = False
         now_ns = self._clock_ns()
         lasted_s = seconds(now_ns - self._started_ns)

@@ -9,7 +9,7 @@ import sys
 from array import array
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from wpsload.agenda import Act, Agenda, Entry
 from wpsload.alarm import Alarm, LoopAlarm, TimerfdAlarm, has_timerfd
@@ -18,16 +18,29 @@ from wpsload.poller import EpollPoller, Poller, WatcherPoller, has_epoll
 from wpsload.stream import Stream
 from wpsload.turn import Turn
 
-__all__ = ["ENGINE_NAMES", "Engine", "EngineName"]
+if TYPE_CHECKING:
+    from wpsload._express import Express
 
-EngineName = Literal["fast", "portable", "websocket-client"]
-"""`fast` is epoll and timerfd where the system has them, `portable` the same code on gevent's own
-watchers, `websocket-client` a greenlet and an object of that library for each connection."""
+__all__ = ["ENGINE_NAMES", "Engine", "EngineName", "compiled"]
+
+EngineName = Literal["fast", "python", "portable", "websocket-client"]
+"""`fast` is epoll and timerfd where the system has them, and the compiled short way where it was
+built; `python` the same without that, `portable` on gevent's own watchers, `websocket-client` a
+greenlet and an object of that library for each connection."""
 
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
 _KEYS_AT_ONCE = 1024
 _STAMPED_EVERY = 64  # the kernel's time of arrival costs 1 µs a read, so few connections ask for it
+
+
+def compiled() -> "type[Express] | None":
+    """The poller of `_express.pyx`; None if there was no compiler, or no epoll."""
+    try:
+        from wpsload._express import Express
+    except ImportError:
+        return None
+    return Express
 
 
 class Engine:
@@ -36,6 +49,7 @@ class Engine:
     Attributes:
         turn: holds back what is written until it can all be written together.
         poller: tells when sockets are ready.
+        express: the same, if it has a short way for messages that are published.
         mask_keys: a new random key of 32 bits for each frame.
         soon: call a function with its arguments when the loop turns.
         is_alarm_coarse: what is due may be called up to a millisecond late.
@@ -49,16 +63,20 @@ class Engine:
         self.clock_ns = clock_ns
         self.mask_keys = _mask_keys()
         self.soon: Callable[..., Any] = loop.run_callback
-        is_fast = name == "fast"
+        is_linux = name in ("fast", "python")
         self.turn = Turn(hub, clock_ns)
-        self.poller: Poller = (
-            EpollPoller(hub, self.turn)
-            if is_fast and has_epoll()
-            else WatcherPoller(hub, self.turn)
-        )
+        express = compiled() if name == "fast" else None
+        self.express: Express | None = None if express is None else express(hub, self.turn)
+        self.poller: Poller
+        if self.express is not None:
+            self.poller = self.express
+        elif is_linux and has_epoll():
+            self.poller = EpollPoller(hub, self.turn)
+        else:
+            self.poller = WatcherPoller(hub, self.turn)
         self._alarm: Alarm = (
             TimerfdAlarm(self.poller, self._ring)
-            if is_fast and has_timerfd()
+            if is_linux and has_timerfd()
             else LoopAlarm(loop, self._ring_in_a_turn)
         )
         self.is_alarm_coarse = isinstance(self._alarm, LoopAlarm)

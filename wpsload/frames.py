@@ -17,6 +17,7 @@ __all__ = [
     "PING",
     "PONG",
     "PROTOCOL_ERROR",
+    "SHORT_BYTES",
     "TEXT",
     "TOO_BIG",
     "FrameError",
@@ -57,10 +58,12 @@ _CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015)))
 _PRIVATE_CLOSE_CODES = range(3000, 5000)
 
 _MASKED = 0x80
-_SHORT_BYTES = 125  # the longest payload whose size fits into the second byte
-LONGEST_CONTROL_BYTES = _SHORT_BYTES
+SHORT_BYTES = 125
+"""The longest payload whose size fits into the second byte."""
+
+LONGEST_CONTROL_BYTES = SHORT_BYTES
 _short_head = Struct("!BB").pack
-_SHORT_TEXT_HEADS = tuple(_short_head(_WHOLE_TEXT, size) for size in range(_SHORT_BYTES + 1))
+_SHORT_TEXT_HEADS = tuple(_short_head(_WHOLE_TEXT, size) for size in range(SHORT_BYTES + 1))
 _medium_head = Struct("!BBH").pack
 _long_head = Struct("!BBQ").pack
 
@@ -77,7 +80,7 @@ def encode(opcode: int, payload: bytes, *, mask_key: bytes | None = None) -> byt
     """
     size = len(payload)
     if mask_key is None:
-        if opcode == TEXT and size <= _SHORT_BYTES:  # most of what a server writes
+        if opcode == TEXT and size <= SHORT_BYTES:  # most of what a server writes
             return _SHORT_TEXT_HEADS[size] + payload
         return header(opcode, size, is_masked=False) + payload
     return header(opcode, size, is_masked=True) + mask_key + masked(payload, mask_key)
@@ -89,7 +92,7 @@ def header(opcode: int, size_bytes: int, *, is_masked: bool) -> bytes:
     Source: RFC 6455, 5.2.
     """
     mask_bit = _MASKED if is_masked else 0
-    if size_bytes <= _SHORT_BYTES:
+    if size_bytes <= SHORT_BYTES:
         return _short_head(_FINAL | opcode, mask_bit | size_bytes)
     if size_bytes < 65536:
         return _medium_head(_FINAL | opcode, mask_bit | 126, size_bytes)
@@ -151,19 +154,20 @@ class FrameReader:
         unmask: gives a payload unmasked with a key of four bytes.
 
     `error` is None until the peer breaks the protocol; after that nothing more is read.
+    `is_between_messages` is True while nothing is held of a message that has begun.
     """
 
     __slots__ = (
         "_held",
-        "_is_between_messages",
         "_is_peer_client",
-        "_max_message_bytes",
         "_message",
         "_needed_bytes",
         "_opcode",
         "_quick_bytes",
         "_unmask",
         "error",
+        "is_between_messages",
+        "max_message_bytes",
     )
 
     def __init__(
@@ -175,14 +179,14 @@ class FrameReader:
     ) -> None:
         self._unmask = unmask
         self._is_peer_client = is_peer_client
-        self._max_message_bytes = max_message_bytes
+        self.max_message_bytes = max_message_bytes
         self._held = bytearray()  # the frame that is under way
         self._needed_bytes = 0  # of that frame, as far as is known
         self._message = bytearray()  # its fragments so far
         self._opcode = _CONTINUATION  # of the message that is under way
-        self._is_between_messages = True
+        self.is_between_messages = True
         # Payloads of up to this size may come by the short way through `feed`; masked ones do not.
-        self._quick_bytes = -1 if is_peer_client else min(_SHORT_BYTES, max_message_bytes)
+        self._quick_bytes = -1 if is_peer_client else min(SHORT_BYTES, max_message_bytes)
         self.error: FrameError | None = None
 
     def feed(self, data: bytes) -> list[Message]:
@@ -190,7 +194,7 @@ class FrameReader:
         size = len(data) - 2
         if (
             # One short message, such as an ack, and nothing else: the client's usual case.
-            self._is_between_messages
+            self.is_between_messages
             and 0 <= size <= self._quick_bytes
             and data[0] == _WHOLE_TEXT
             and data[1] == size
@@ -201,8 +205,8 @@ class FrameReader:
         elif (
             # One masked message of some more bytes and nothing else: the server's usual case.
             self._is_peer_client
-            and self._is_between_messages
-            and 6 <= size <= self._max_message_bytes
+            and self.is_between_messages
+            and 6 <= size <= self.max_message_bytes
             and data[0] == _WHOLE_TEXT
             and data[1] == _MASKED | 126
             and data[2] << 8 | data[3] == size - 6
@@ -230,7 +234,7 @@ class FrameReader:
             rest = len(data)
         if rest < len(data):
             self._held += data[rest:]
-        self._is_between_messages = not (self._held or self._opcode or self.error)
+        self.is_between_messages = not (self._held or self._opcode or self.error)
         return messages
 
     def _read(  # noqa: C901, PLR0912  # in one piece: a call costs a fifth of a frame
@@ -240,7 +244,7 @@ class FrameReader:
         start, end = 0, len(data)
         is_masked = self._is_peer_client
         mask_bit = _MASKED if is_masked else 0
-        max_message_bytes = self._max_message_bytes
+        max_message_bytes = self.max_message_bytes
         while True:
             payload_start = start + 2
             if payload_start > end:
@@ -248,7 +252,7 @@ class FrameReader:
                 return start
             first = data[start]
             size = data[start + 1] ^ mask_bit
-            if size > _SHORT_BYTES:
+            if size > SHORT_BYTES:
                 if size > 127:
                     raise FrameError("unmasked frame" if is_masked else "masked frame")
                 payload_start += 2 if size == 126 else 8
@@ -291,7 +295,7 @@ class FrameReader:
             raise FrameError("unknown opcode")
         if (opcode == _CONTINUATION) is not (self._opcode != _CONTINUATION):
             raise FrameError("fragment out of its message")
-        if len(self._message) + size > self._max_message_bytes:
+        if len(self._message) + size > self.max_message_bytes:
             raise FrameError("message too big", TOO_BIG)
 
     def _take(self, first: int, payload: bytes, messages: list[Message]) -> None:

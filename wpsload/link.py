@@ -1,16 +1,19 @@
 """What stands between a connection and its socket, whatever moves the bytes."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from wpsload import frames
 from wpsload.dialing import Dialed
+from wpsload.meter import Meter
 from wpsload.publication import Publication
+from wpsload.session import PubSubSession
 
 __all__ = [
     "ABNORMAL_CLOSURE",
     "NORMAL_CLOSURE",
     "UNSENT_LIMIT_BYTES",
+    "Lane",
     "Limits",
     "Link",
     "Owner",
@@ -62,6 +65,19 @@ class Owner(Protocol):
         """A mistake in this program ended the link."""
 
 
+class Lane(Protocol):
+    """A short way for messages that are published, see `wpsload.express`. None is ever needed."""
+
+    def publish(self, publication: Publication, due_ns: int, now_ns: int, owner: Any) -> int:
+        """Write the next message of `publication`; its ackId, 0 if it has to go the long way.
+
+        It leaves as with `Link.publish`. Its ack is for `owner`.
+        """
+
+    def end(self) -> None:
+        """Everything goes the long way from now on."""
+
+
 class Link(Protocol):
     """One WebSocket connection, from dialing to its end. Nothing here waits.
 
@@ -73,6 +89,9 @@ class Link(Protocol):
     @property
     def is_drained(self) -> bool:
         """True if the system has taken all that was flushed."""
+
+    def lane(self, session: PubSubSession, meter: Meter) -> Lane | None:
+        """The short way for what `session` publishes, once the link is open; None without one."""
 
     def write(self, payload: bytes, *, is_text: bool) -> None:
         """Put one message into the next `flush`."""

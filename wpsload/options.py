@@ -243,8 +243,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "engine",
         "fast",
-        "What drives the connections: epoll where there is one, only what every system has, "
-        "or websocket-client for comparison.",
+        "What drives the connections: the compiled way over epoll where there is one, the same "
+        "in Python, only what every system has, or websocket-client for comparison.",
         choices=ENGINE_NAMES,
     ),
     Option(

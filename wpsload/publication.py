@@ -113,6 +113,16 @@ class Stamped:
         self._cut = 2 * _PERIOD + cut
         self._prepared = _PREPARED.setdefault(len(self._filler), {})
 
+    def around_stamp(self) -> tuple[bytes, bytes, bool] | None:
+        """What stands before the digits of the stamp, and behind them up to the ack id, and whether
+        they have a number; None if the stamp is in base64."""
+        if self._mark is not None:
+            return None
+        front = self._front[2 * _PERIOD :]
+        before_filler = self._cut - 2 * _PERIOD - len(front) - _DIGITS[self._is_numbered]
+        back = self._back[:before_filler] + self._filler + self._back[before_filler:]
+        return front, back, self._is_numbered
+
     def _without_filler(self, sent_ns: int, ack_id: int) -> bytes:
         stamped = sent_ns << 32 | self.stream.sequence if self._is_numbered else sent_ns
         if self._mark is None:

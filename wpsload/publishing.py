@@ -51,13 +51,13 @@ class Publisher(Protocol):
 
 
 class Publishing(ABC):
-    """A schedule on one connection, until `stop`; `is_stopped` from then on."""
+    """A schedule of `publication` on one connection, until `stop`; `is_stopped` from then on."""
 
-    __slots__ = ("_engine", "_publication", "_publisher", "is_stopped")
+    __slots__ = ("_engine", "_publisher", "is_stopped", "publication")
 
     def __init__(self, publisher: Publisher, publication: Publication, engine: Engine) -> None:
         self._publisher = publisher
-        self._publication = publication
+        self.publication = publication
         self._engine = engine
         self.is_stopped = False
 
@@ -199,7 +199,7 @@ class OpenLoop(Publishing):
                 meter.dropped += 1
                 meter.dropped_waiting += due_ns < self._free_ns
                 continue
-            if not self._publisher.publish_next(self._publication, due_ns, now_ns):
+            if not self._publisher.publish_next(self.publication, due_ns, now_ns):
                 self._is_held = True
                 if self._held is None:
                     self._held = deque()
@@ -250,7 +250,7 @@ class ClosedLoop(Publishing):
         if self.is_stopped:
             return
         try:
-            if self._publisher.publish_next(self._publication, now_ns, now_ns, self):
+            if self._publisher.publish_next(self.publication, now_ns, now_ns, self):
                 self._is_under_way = True
         except Exception as error:
             self._fail(error)

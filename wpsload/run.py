@@ -8,6 +8,7 @@ wait. So each sample is in both, once.
 
 import heapq
 import itertools
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from random import Random
@@ -19,7 +20,7 @@ from gevent.lock import RLock
 from wpsload.arrivals import Plan, due_times_ns
 from wpsload.clock import CLOCK, clock_ns, unix_s
 from wpsload.dialing import Address
-from wpsload.engine import Engine
+from wpsload.engine import Engine, compiled
 from wpsload.familiar import Familiar
 from wpsload.fan_out import FanOut
 from wpsload.histogram import Histogram
@@ -28,10 +29,13 @@ from wpsload.meter import Batch, Meter
 from wpsload.metrics import DELIVERY, GROUP_FIRST, GROUP_LAST, OWN_METRICS, Sample
 from wpsload.options import Settings
 from wpsload.payload import first_stream
+from wpsload.poller import has_epoll
 from wpsload.recorder import Recorder
 from wpsload.target import Target
 
 __all__ = ["Books", "LoadRun", "NumberSource", "Numbers", "Statistics"]
+
+_log = logging.getLogger(__name__)
 
 _SLICE = 500  # samples at once, unless there are so many
 _MOST_SLICES = 16  # of a metric: who rolls must be done before it is time to roll again
@@ -137,6 +141,11 @@ class LoadRun:
         name = self.settings.engine
         if name not in self._engines:  # kept for good, as it holds files that it never gives back
             self._engines[name] = Engine(get_hub(), name)
+            if name == "fast" and has_epoll() and compiled() is None:
+                _log.warning(
+                    "the compiled part of wpsload is missing, and a message costs twice the CPU: "
+                    "install a C compiler and Python's headers, then wpsload again"
+                )
         return self._engines[name]
 
     @property

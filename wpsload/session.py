@@ -49,6 +49,8 @@ from wpsload.subprotocol import (
 )
 
 __all__ = [
+    "ACK_END",
+    "ACK_START",
     "TRANSITIONS",
     "Answered",
     "Arrived",
@@ -62,7 +64,8 @@ __all__ = [
 ]
 
 
-_ACK_START, _ACK_END = b'{"type":"ack","ackId":', b',"success":true}'
+ACK_START, ACK_END = b'{"type":"ack","ackId":', b',"success":true}'
+"""What stands around the id in a plain ack that says yes."""
 _ZERO = ord("0")
 _new_pending = tuple.__new__  # the class's own takes twice as long
 
@@ -157,26 +160,29 @@ class Pending(NamedTuple):
 
 
 class _Session:
-    """What both kinds of client share: the state, and the answers still due."""
+    """What both kinds of client share: the state, and the answers still due.
 
-    __slots__ = ("_clock", "_pending", "state")
+    `pending` holds the latter by their key, in the order in which they were asked for.
+    """
+
+    __slots__ = ("_clock", "pending", "state")
 
     subprotocol: ClassVar[str | None] = None
 
     def __init__(self, *, clock: str) -> None:
         self.state = State.CLOSED
         self._clock = clock
-        self._pending: dict[int, Pending] = {}
+        self.pending: dict[int, Pending] = {}
 
     @property
     def pending_count(self) -> int:
         """Answers that are still due."""
-        return len(self._pending)
+        return len(self.pending)
 
     @property
     def oldest(self) -> tuple[int, int] | None:
         """Key and send time of the request that has waited longest; None if none waits."""
-        for key, pending in self._pending.items():
+        for key, pending in self.pending.items():
             return key, pending.sent_ns
         return None
 
@@ -191,7 +197,7 @@ class _Session:
     def lost(self, failure: str) -> list[Answered]:
         """The transport is gone: every answer still due is a failure of that text."""
         self._move("lost")
-        return [self._failed(key, failure) for key in list(self._pending)]
+        return [self._failed(key, failure) for key in list(self.pending)]
 
     def expire(self, key: int) -> Answered:
         """Give up waiting for the answer known by `key`; one that comes later is ignored."""
@@ -199,12 +205,12 @@ class _Session:
 
     def retract(self, key: int) -> None:
         """The request known by `key` could not be written: nobody answers it, or counts it."""
-        del self._pending[key]
+        del self.pending[key]
 
     def assign(self, key: int, owner: Any) -> None:
         """The answer to the request known by `key`, if it is still due, is for `owner`."""
-        if (pending := self._pending.get(key)) is not None:
-            self._pending[key] = pending._replace(owner=owner)
+        if (pending := self.pending.get(key)) is not None:
+            self.pending[key] = pending._replace(owner=owner)
 
     def acknowledged(self, frame: bytes) -> tuple[int, Pending] | None:
         """The key of a request and the request, if a text `frame` is told to be its plain ack."""
@@ -223,7 +229,7 @@ class _Session:
         raise LocalProtocolError("a simple client cannot publish to a group")
 
     def _failed(self, key: int, failure: str) -> Answered:
-        pending = self._pending.pop(key)
+        pending = self.pending.pop(key)
         sample = Sample(pending.metric, None, failure, is_answered=False)
         ack = Ack(key, success=False, error=failure)
         return Answered(key, ack, sample, pending.owner, request=pending)
@@ -240,14 +246,14 @@ class _Session:
 
 
 class PubSubSession(_Session):
-    """A client that speaks `json.webpubsub.azure.v1`.
+    """A client that speaks `json.webpubsub.azure.v1`; `next_ack_id` is that of its next request.
 
     Args:
         clock: name of the clock that all times are read from, see `payload`.
         familiar: what the clients of this process have seen, to share it.
     """
 
-    __slots__ = ("_familiar", "_groups", "_next_ack_id", "_stamp_at")
+    __slots__ = ("_familiar", "_groups", "_stamp_at", "next_ack_id")
 
     subprotocol: ClassVar[str | None] = JSON_V1
 
@@ -255,7 +261,7 @@ class PubSubSession(_Session):
         super().__init__(clock=clock)
         self._familiar = familiar or Familiar({clock: 0})
         self._stamp_at = 0
-        self._next_ack_id = 1  # never reset, as in the official clients: protocol reference, 8.5
+        self.next_ack_id = 1  # never reset, as in the official clients: protocol reference, 8.5
         self._groups: tuple[str, ...] = ()  # few, and a set takes 200 bytes
 
     @property
@@ -288,7 +294,7 @@ class PubSubSession(_Session):
         Raises:
             LocalProtocolError: if the data does not fit its type, or the group is no group name.
         """
-        request = SendToGroup(check_group(group), data, data_type, no_echo, self._next_ack_id)
+        request = SendToGroup(check_group(group), data, data_type, no_echo, self.next_ack_id)
         frame = encode_request(request)  # before anything is expected: it may refuse
         return self._expect(Pending(SEND_TO_GROUP, sent_ns, sent_ns)), frame
 
@@ -300,12 +306,12 @@ class PubSubSession(_Session):
         Raises:
             LocalProtocolError: if the data does not fit its type.
         """
-        frame = encode_request(Event(event, data, data_type, self._next_ack_id))
+        frame = encode_request(Event(event, data, data_type, self.next_ack_id))
         return self._expect(Pending(EVENT, sent_ns, sent_ns)), frame
 
     def settled(self, stream: Stream) -> int:
         """The number before which all messages of `stream` have their outcome."""
-        waiting = (one.number for one in self._pending.values() if one.stream is stream)
+        waiting = (one.number for one in self.pending.values() if one.stream is stream)
         return next(waiting, stream.sequence)
 
     def publish(self, due_ns: int, sent_ns: int, stream: Stream, owner: Any = None) -> int:
@@ -315,9 +321,9 @@ class PubSubSession(_Session):
         """
         if self.state is not _OPEN:
             self._require_open()
-        ack_id = self._next_ack_id
-        self._next_ack_id = ack_id + 1
-        self._pending[ack_id] = _new_pending(
+        ack_id = self.next_ack_id
+        self.next_ack_id = ack_id + 1
+        self.pending[ack_id] = _new_pending(
             Pending, (SEND_TO_GROUP, due_ns, sent_ns, None, owner, stream, stream.sequence)
         )
         return ack_id
@@ -328,13 +334,13 @@ class PubSubSession(_Session):
         None for whatever else, which is for `receive`; the two say the same. This one tells by the
         looks: an ack has but one number in it.
         """
-        if frame[-16:] != _ACK_END or frame[:22] != _ACK_START:
+        if frame[-16:] != ACK_END or frame[:22] != ACK_START:
             return None
         digits = frame[22:-16]
         if not digits.isdigit() or digits[0] == _ZERO:
             return None
         ack_id = int(digits)
-        pending = self._pending.pop(ack_id, None)
+        pending = self.pending.pop(ack_id, None)
         return None if pending is None else (ack_id, pending)
 
     def delivered(self, frame: bytes) -> tuple[int | None, int, int] | None:
@@ -379,16 +385,16 @@ class PubSubSession(_Session):
 
     def _expect(self, pending: Pending) -> int:
         self._require_open()
-        ack_id = self._next_ack_id
-        self._next_ack_id += 1
-        self._pending[ack_id] = pending
+        ack_id = self.next_ack_id
+        self.next_ack_id += 1
+        self.pending[ack_id] = pending
         return ack_id
 
     def _forget(self, group: str) -> None:
         self._groups = tuple(one for one in self._groups if one != group)
 
     def _acknowledge(self, ack: Ack, size_bytes: int, now_ns: int) -> tuple[Answered, ...]:
-        pending = self._pending.pop(ack.ack_id, None)
+        pending = self.pending.pop(ack.ack_id, None)
         if pending is None:
             return ()  # its time was up, and it is counted as such
         if ack.error == "Forbidden" and pending.metric is JOIN_GROUP and pending.group is not None:
@@ -424,7 +430,7 @@ class SimpleSession(_Session):
         data = payload.stamp(
             payload.Stamp(self._clock, key), size_bytes=size_bytes, data_type=data_type
         )
-        self._pending[key] = Pending(ECHO, sent_ns, sent_ns)
+        self.pending[key] = Pending(ECHO, sent_ns, sent_ns)
         return key, data.encode("ascii") if isinstance(data, str) else data
 
     def receive(self, frame: bytes, *, is_text: bool, now_ns: int) -> tuple[Happened, ...]:
@@ -439,7 +445,7 @@ class SimpleSession(_Session):
             raise RemoteProtocolError("text frame is not UTF-8") from error
         arrived = Arrived(Message(data, "text" if is_text else "binary"), None)
         stamp = payload.read(data)
-        pending = self._pending.pop(stamp.sent_ns, None) if stamp is not None else None
+        pending = self.pending.pop(stamp.sent_ns, None) if stamp is not None else None
         if stamp is None or pending is None:
             return (arrived,)
         sample = Sample(ECHO, now_ns - pending.due_ns, size_bytes=len(frame))

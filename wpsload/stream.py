@@ -26,16 +26,18 @@ _ANCILLARY_BYTES = 64
 class Stream:
     """A connected socket of the system, set not to block. Its errors are `OSError`s.
 
-    `unsent_bytes` is what was written and not yet taken by the operating system.
+    `unsent` is what was written and not yet taken by the operating system. `is_bare` is True if
+    reading and writing are nothing but what the system does.
     """
 
-    __slots__ = ("_recv", "_send", "_socket", "_unsent")
+    __slots__ = ("_recv", "_send", "_socket", "is_bare", "unsent")
 
     def __init__(self, sock: Any) -> None:
         self._socket = sock
         self._recv = sock.recv
         self._send = sock.send
-        self._unsent = bytearray()
+        self.unsent = bytearray()
+        self.is_bare = True
 
     def fileno(self) -> int:
         """The file descriptor, to wait for."""
@@ -45,7 +47,7 @@ class Stream:
     @property
     def unsent_bytes(self) -> int:
         """Bytes that wait until the peer takes them."""
-        return len(self._unsent)
+        return len(self.unsent)
 
     def read(self) -> bytes | None:
         """What has arrived: None if nothing, empty at the end of the stream."""
@@ -57,7 +59,7 @@ class Stream:
 
     def write(self, data: bytes) -> bool:
         """Send `data`, or keep what is not taken at once; True if all of it is gone."""
-        if not self._unsent:
+        if not self.unsent:
             try:
                 sent = self._send(data)
             except BlockingIOError:
@@ -65,7 +67,7 @@ class Stream:
             if sent == len(data):
                 return True
             data = data[sent:]
-        self._unsent += data
+        self.unsent += data
         return False
 
     def note_arrivals(self, lags_ns: list[int]) -> None:
@@ -91,18 +93,19 @@ class Stream:
             return data
 
         self._recv = recv
+        self.is_bare = False
 
     def drain(self) -> None:
         """Go on with what was kept."""
         try:
-            sent = self._send(self._unsent)
+            sent = self._send(self.unsent)
         except BlockingIOError:
             return
-        del self._unsent[:sent]
+        del self.unsent[:sent]
 
     def close(self) -> None:
         """Close the socket; what is unsent is lost."""
-        self._unsent.clear()
+        self.unsent.clear()
         self._socket.close()
 
 
@@ -117,6 +120,7 @@ class TlsStream(Stream):
 
     def __init__(self, sock: Any, tls: Any, incoming: Any, outgoing: Any) -> None:
         super().__init__(sock)
+        self.is_bare = False
         self._tls = tls
         self._incoming = incoming
         self._outgoing = outgoing

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from wpsload import __version__
+from wpsload.engine import compiled
 from wpsload.record import Machine
 
 __all__ = ["machine", "versions"]
@@ -15,8 +16,12 @@ _PACKAGES = ("locust", "gevent", "orjson", "msgspec", "websocket-client", "pyjwt
 
 
 def versions() -> dict[str, str]:
-    """Of wpsload, of Python and of the packages on the message path."""
-    found = {"wpsload": __version__, "python": platform.python_version()}
+    """Of wpsload (`compiled` or not), of Python, and of the packages on the message path."""
+    found = {
+        "wpsload": __version__,
+        "compiled": "no" if compiled() is None else "yes",
+        "python": platform.python_version(),
+    }
     for name in _PACKAGES:
         try:
             found[name] = version(name)

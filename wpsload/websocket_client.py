@@ -30,7 +30,9 @@ from wpsload.dialing import (
 from wpsload.engine import Engine
 from wpsload.errors import ConnectError
 from wpsload.link import ABNORMAL_CLOSURE, UNSENT_LIMIT_BYTES, Limits, Owner, closed
+from wpsload.meter import Meter
 from wpsload.publication import Publication
+from wpsload.session import PubSubSession
 from wpsload.subprotocol import MAX_MESSAGE_BYTES
 
 __all__ = ["BufferedSocket", "WebSocketClient", "dial"]
@@ -305,6 +307,9 @@ class WebSocketClient:
             self.close(error.close_code)
             return "protocol error"
         return closed(ABNORMAL_CLOSURE)  # it is over already
+
+    def lane(self, session: PubSubSession, meter: Meter) -> None:
+        """There is none."""
 
     @property
     def is_drained(self) -> bool:

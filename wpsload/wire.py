@@ -14,8 +14,10 @@ from wpsload.agenda import Entry
 from wpsload.dialing import Address, Dialed, Steps, dial
 from wpsload.engine import Engine
 from wpsload.errors import ConnectError
-from wpsload.link import ABNORMAL_CLOSURE, UNSENT_LIMIT_BYTES, Limits, Owner, closed
+from wpsload.link import ABNORMAL_CLOSURE, UNSENT_LIMIT_BYTES, Lane, Limits, Owner, closed
+from wpsload.meter import Meter
 from wpsload.publication import Publication
+from wpsload.session import PubSubSession
 from wpsload.stream import Stream
 from wpsload.subprotocol import MAX_MESSAGE_BYTES
 from wpsload.units import nanoseconds
@@ -182,6 +184,27 @@ class Wire:
             self.abort("protocol error")
         elif self._outgoing and not self._is_flush_due:
             self.flush()
+
+    def lane(self, session: PubSubSession, meter: Meter) -> Lane | None:
+        """The short way for what `session` publishes, if there is one; `meter` is told of it."""
+        express, stream = self._engine.express, self._stream
+        if (
+            express is None
+            or stream is None
+            or not stream.is_bare
+            or self._reader.max_message_bytes < frames.SHORT_BYTES
+        ):
+            return None
+        return express.lane(
+            self._fd,
+            source=self,
+            write=self._write,
+            outgoing=self._outgoing,
+            unsent=stream.unsent,
+            reader=self._reader,
+            session=session,
+            meter=meter,
+        )
 
     @property
     def is_drained(self) -> bool:

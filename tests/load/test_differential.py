@@ -31,7 +31,8 @@ from wpsload import frames, payload
 from wpsload.clock import CLOCK
 from wpsload.engine import ENGINE_NAMES, Engine, EngineName
 from wpsload.link import Limits
-from wpsload.publication import Computed
+from wpsload.publication import Computed, Stamped
+from wpsload.publishing import Publishing
 from wpsload.subprotocol import (
     MAX_MESSAGE_BYTES,
     Ack,
@@ -114,13 +115,19 @@ def converse(name: EngineName, replies: list[Reply]) -> Outcome:
     outcome = Outcome()
     left = iter(replies)
     watcher = Watcher()
+    loops: list[Publishing] = []
 
     def script(peer: Peer) -> None:
         assert isinstance(peer, Hearing)
         peer.say(CONNECTED)
         while frame := peer.hear():
             request = json.loads(frame)
-            outcome.heard.append((request["type"], request.get("data"), request["ackId"]))
+            data = request.get("data")
+            if (stamp := payload.read(data)) is not None:
+                data = stamp.number
+                if data >= _MESSAGES - 1:
+                    loops[0].stop()
+            outcome.heard.append((request["type"], data, request["ackId"]))
             reply = next(left, Reply())
             if reply.end:
                 peer.send(reply.before)
@@ -140,8 +147,17 @@ def converse(name: EngineName, replies: list[Reply]) -> Outcome:
 
     with service(script, Hearing) as url:
         with connected(url, watcher, LIMITS, engine=_engines[name]) as (connection, session):
-            for group in "ab":
-                outcome.answers.append(shown(join(connection, session, group)))
+            outcome.answers.append(shown(join(connection, session, "a")))
+            stamped = Stamped(
+                *("a", "text"),
+                no_echo=False,
+                size_bytes=200,
+                clock=CLOCK,
+                stream=connection.open_stream("a", is_echoed=False),
+            )
+            loops.append(connection.publish(stamped, 0))
+            watcher.wait_for(lambda: loops[0].is_stopped and not session.pending_count)
+            outcome.answers.append(shown(join(connection, session, "b")))
             numbers = itertools.count(1)
 
             def data() -> int:

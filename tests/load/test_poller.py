@@ -1,4 +1,4 @@
-"""Both pollers: who is ready is told, nobody else, and the mistake of one is not that of others."""
+"""All pollers: who is ready is told, nobody else, and the mistake of one is not that of others."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,6 +11,7 @@ from gevent.event import Event
 from serving import DEADLINE_S
 
 from wpsload.clock import clock_ns
+from wpsload.engine import compiled
 from wpsload.poller import EpollPoller, Poller, Source, WatcherPoller, has_epoll
 from wpsload.turn import Turn
 
@@ -21,6 +22,7 @@ KINDS = [
         EpollPoller, marks=pytest.mark.skipif(not has_epoll(), reason="this system has no epoll")
     ),
     WatcherPoller,
+    *filter(None, [compiled()]),
 ]
 
 

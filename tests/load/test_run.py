@@ -3,6 +3,7 @@
 from locust.env import Environment
 
 import itertools
+import sys
 from typing import Any, NoReturn
 
 import gevent
@@ -16,6 +17,7 @@ from wpsload.clock import clock_ns
 from wpsload.locust_stats import LocustStats
 from wpsload.metrics import DELIVERY, ECHO, SEND_TO_GROUP, SEND_TO_GROUP_SERVICE, Sample
 from wpsload.options import Settings
+from wpsload.poller import has_epoll
 from wpsload.run import LoadRun
 
 START = 1_790_000_000
@@ -51,6 +53,23 @@ class Bench:
 def bench() -> Bench:
     """A run of its own for each test."""
     return Bench()
+
+
+@pytest.mark.skipif(not has_epoll(), reason="it is compiled on Linux alone")
+@pytest.mark.parametrize(("name", "warnings"), [("fast", 1), ("python", 0)])
+def test_a_missing_compiled_part_is_said_once(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    warnings: int,
+) -> None:
+    """As after an installation without a compiler; the run has an engine all the same."""
+    monkeypatch.setitem(sys.modules, "wpsload._express", None)
+    bench.run.settings = Settings.read({"wps_engine": name})
+    assert bench.run.engine is bench.run.engine
+    assert bench.run.engine.express is None
+    assert [record.message.count("C compiler") for record in caplog.records] == [1] * warnings
 
 
 def test_reading_brings_in_what_the_meter_was_told(bench: Bench) -> None:

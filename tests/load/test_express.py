@@ -1,0 +1,318 @@
+"""The compiled short way: what it writes and takes is what the long way would, whatever comes."""
+
+import itertools
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+from gevent import monkey
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scripted import CONNECTED, Peer, Watcher, connected, service
+from serving import DEADLINE_S
+
+from wpsload import engine, frames
+from wpsload.clock import CLOCK, clock_ns
+from wpsload.engine import Engine
+from wpsload.frames import FrameReader
+from wpsload.ledger import Stream
+from wpsload.link import Lane
+from wpsload.meter import Meter
+from wpsload.metrics import SEND_TO_GROUP, SEND_TO_GROUP_SERVICE
+from wpsload.poller import has_epoll
+from wpsload.publication import Computed, Stamped
+from wpsload.session import PubSubSession
+from wpsload.subprotocol import MAX_MESSAGE_BYTES, DataType, encode_success
+from wpsload.turn import Turn
+
+_is_buildable = has_epoll() and shutil.which("cc") is not None
+pytestmark = pytest.mark.skipif(not _is_buildable, reason="needs epoll and a C compiler")
+
+_system = monkey.get_original("socket", "socketpair")
+
+
+def test_it_is_built_where_it_can_be() -> None:
+    """Or all that follows would say nothing, and each message cost twice as much."""
+    assert engine.compiled() is not None
+
+
+def publication(
+    group: str, *, size_bytes: int = 200, data_type: DataType = "text", number: int | None = None
+) -> Stamped:
+    """Stamped messages; numbered, from `number` on, if there is one."""
+    stream = None
+    if number is not None:
+        stream = Stream(7, group)
+        stream.sequence = number
+    return Stamped(
+        *(group, data_type), no_echo=True, size_bytes=size_bytes, clock=CLOCK, stream=stream
+    )
+
+
+@given(
+    group=st.text(min_size=1, max_size=20).filter(lambda name: name.isprintable()),
+    size_bytes=st.integers(60, 400) | st.sampled_from([2048, 65_400, 65_536, 70_000]),
+    number=st.none() | st.integers(0, 2**32 - 1),
+    sent_ns=st.integers(0, 2**63 - 1),
+    ack_id=st.integers(0, 10**18 - 1),
+    key=st.integers(0, 2**32 - 1),
+)
+@example(group="g", size_bytes=60, number=None, sent_ns=0, ack_id=0, key=0)
+@settings(deadline=None)
+def test_a_message_is_the_same_byte_for_byte(
+    *, group: str, size_bytes: int, number: int | None, sent_ns: int, ack_id: int, key: int
+) -> None:
+    """As the publication writes it, whose own tests have other judges."""
+    from wpsload._express import Template
+
+    stamped = publication(group, size_bytes=size_bytes, number=number)
+    parts = stamped.around_stamp()
+    assert parts is not None
+    written = Template(*parts).frame(sent_ns, number or 0, ack_id, key)
+    assert written == stamped.frame(sent_ns, ack_id, key)
+
+
+def test_base64_goes_the_long_way() -> None:
+    """The stamp is not in it as digits."""
+    assert publication("g", data_type="binary").around_stamp() is None
+
+
+class Ends:
+    """The source of a lane, over a pair of sockets: what comes the long way is kept."""
+
+    def __init__(self) -> None:
+        hub = gevent.get_hub()
+        express = engine.compiled()
+        assert express is not None
+        self.turn = Turn(hub, clock_ns)
+        self.poller = express(hub, self.turn)
+        self.ours, self.theirs = _system()
+        self.ours.setblocking(False)
+        self.session = PubSubSession(clock=CLOCK)
+        self.session.opening()
+        self.session.receive(CONNECTED, is_text=True, now_ns=0)
+        self.meter = Meter()
+        self.reader = FrameReader(is_peer_client=False, max_message_bytes=MAX_MESSAGE_BYTES)
+        self.outgoing: list[bytes] = []
+        self.unsent = bytearray()
+        self.messages: list[frames.Message] = []
+        self.at_end = False
+        self.aborted: list[str] = []
+        self.poller.add(self.ours.fileno(), self)
+        self.lane: Lane = self.poller.lane(
+            self.ours.fileno(),
+            source=self,
+            write=self.write,
+            outgoing=self.outgoing,
+            unsent=self.unsent,
+            reader=self.reader,
+            session=self.session,
+            meter=self.meter,
+        )
+
+    def read(self, is_writable: bool) -> bytes | None:
+        """For the poller: what the lane leaves to us, such as the end."""
+        try:
+            data: bytes = self.ours.recv(65536)
+        except BlockingIOError:
+            return None
+        return data
+
+    def handle(self, data: bytes, read_ns: int) -> None:
+        """What the lane did not take."""
+        assert 0 <= clock_ns() - read_ns < DEADLINE_S * 1e9
+        self.at_end = self.at_end or not data
+        self.messages += self.reader.feed(data)
+
+    def write(self) -> None:
+        """Keep what the system did not take."""
+        self.unsent += b"".join(self.outgoing)
+        self.outgoing.clear()
+
+    def abort(self, failure: str) -> None:
+        """A mistake in the lane."""
+        self.aborted.append(failure)
+
+    def acked(self) -> int:
+        """How many acks took the short way."""
+        return len(self.meter.series(SEND_TO_GROUP).latencies_ns)
+
+    def hear(self, pieces: list[bytes]) -> None:
+        """Have these bytes arrive, each by itself."""
+        for piece in pieces:
+            self.theirs.sendall(piece)
+            self._turn()
+        self.theirs.shutdown(1)
+        with gevent.Timeout(DEADLINE_S):
+            while not self.at_end:
+                self._turn()
+
+    def _turn(self) -> None:
+        """Let the loop turn."""
+        gevent.sleep(0)
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        self.poller.remove(self.ours.fileno())
+        self.ours.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    """One pair for each test."""
+    made = Ends()
+    yield made
+    made.close()
+
+
+def text(payload: bytes) -> bytes:
+    """A text frame of the service."""
+    return frames.encode(frames.TEXT, payload)
+
+
+ACKS = st.integers(0, 40).map(encode_success)
+ODD_ACKS = st.sampled_from(
+    [
+        b'{"type":"ack","ackId":01,"success":true}',
+        b'{"type":"ack","ackId":-1,"success":true}',
+        b'{"type":"ack","ackId":1.0,"success":true}',
+        b'{"type":"ack","ackId":,"success":true}',
+        b'{"type":"ack","ackId":1,"success":true} ',
+        b'{"type":"ack","ackId":2,"success":false}',
+        b'{"type":"ack","ackId":3,"success":true,"x":1}',
+        b'{"type":"ack","ackId":' + b"9" * 19 + b',"success":true}',
+        b'{"type":"ack","ackId":' + b"9" * 80 + b',"success":true}',
+        b'{"type":"ack","ackId":4,"success":true',
+        b'{"type":"ack","ackId":' + "\u0661".encode() + b',"success":true}',
+        CONNECTED,
+    ]
+)
+PIECE = st.one_of(
+    ACKS.map(text),
+    ACKS.map(text),
+    ODD_ACKS.map(text),
+    st.sampled_from(
+        [
+            frames.encode(frames.PING, b"x"),
+            b"\x01\x03{  ",
+            b"\x80\x01}",
+            text(b"x" * 126),
+            text(b"x" * 70_000),
+        ]
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    whole=st.lists(PIECE, max_size=30).map(b"".join),
+    cuts=st.lists(st.integers(0, 1500), max_size=6),
+)
+def test_every_message_takes_one_way(whole: bytes, cuts: list[int]) -> None:
+    """However the bytes come in: what is not taken as an ack is read, all of it, and as it was."""
+    ends = Ends()
+    try:
+        with_number = publication("g", number=0)
+        for _ in range(30):
+            assert ends.lane.publish(with_number, 1, 2, None)
+        known = Counter((frames.TEXT, encode_success(ack_id)) for ack_id in ends.session.pending)
+        judge = FrameReader(is_peer_client=False, max_message_bytes=MAX_MESSAGE_BYTES)
+        expected = Counter(judge.feed(whole))
+        bounds = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+        ends.hear([whole[a:b] for a, b in itertools.pairwise(bounds) if a < b])
+        taken = known - Counter(
+            (frames.TEXT, encode_success(ack_id)) for ack_id in ends.session.pending
+        )
+        assert Counter(ends.messages) + taken == expected
+        assert ends.acked() == taken.total() == len(ends.meter.series(SEND_TO_GROUP).sizes_bytes)
+        assert len(ends.meter.series(SEND_TO_GROUP_SERVICE).latencies_ns) == taken.total()
+        assert ends.meter.received_bytes == sum(len(payload) for _, payload in taken.elements())
+        assert (ends.reader.error is None) is (judge.error is None)
+        assert not ends.aborted
+    finally:
+        ends.close()
+
+
+def test_what_is_written_is_kept_if_the_system_is_full(ends: Ends) -> None:
+    """To the byte: a message is sent in parts, and none of it twice."""
+    large = publication("g", size_bytes=100_000, number=0)
+    count = 0
+    while not ends.unsent:
+        count += 1
+        assert ends.lane.publish(large, 1, 2, None) == count  # too much to wait for the turn's end
+    assert ends.lane.publish(large, 1, 2, None) == 0  # the long way, behind what is unsent
+    reader = FrameReader(is_peer_client=True, max_message_bytes=MAX_MESSAGE_BYTES)
+    heard: list[frames.Message] = []
+    ends.theirs.setblocking(False)
+    while True:
+        try:
+            heard += reader.feed(ends.theirs.recv(1 << 20))
+        except BlockingIOError:
+            break
+    heard += reader.feed(bytes(ends.unsent))
+    again = publication("g", size_bytes=100_000, number=0)
+    for number, (_, payload) in enumerate(heard):
+        again.stream.sequence = number
+        assert payload == again.payload(1, number + 1)
+    assert len(heard) == count == ends.meter.sent == large.stream.sequence
+    assert ends.meter.sent_bytes == sum(len(payload) for _, payload in heard)
+
+
+def test_after_its_end_all_goes_the_long_way(ends: Ends) -> None:
+    """Nothing more is published or taken; what comes is read."""
+    numbered = publication("g", number=0)
+    assert ends.lane.publish(numbered, 1, 2, None) == 1
+    ends.lane.end()
+    assert ends.lane.publish(numbered, 1, 2, None) == 0
+    ends.hear([text(encode_success(1))])
+    assert ends.messages == [(frames.TEXT, encode_success(1))]
+    assert list(ends.session.pending) == [1]
+
+
+def test_data_of_a_scenario_goes_the_long_way(ends: Ends) -> None:
+    """It is asked for by the connection, which knows what to do if it is wrong."""
+    assert ends.lane.publish(Computed("g", lambda: "", "text", no_echo=True), 1, 2, None) == 0
+    assert ends.lane.publish(publication("g", data_type="binary"), 1, 2, None) == 0
+    assert ends.session.pending == {}
+
+
+def test_messages_do_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a closed loop and of a task, over a real connection: only what else there is does not."""
+    counts: Counter[str] = Counter()
+
+    def counting(name: str) -> Callable[..., Any]:
+        whole = getattr(PubSubSession, name)
+
+        def count(*arguments: Any, **named: Any) -> Any:
+            counts[name] += 1
+            return whole(*arguments, **named)
+
+        return count
+
+    for name in ("publish", "acknowledged"):
+        monkeypatch.setattr(PubSubSession, name, counting(name))
+    watcher = Watcher()
+
+    def script(peer: Peer) -> None:
+        peer.say(CONNECTED)
+        peer.ack_everything()
+
+    with (
+        service(script) as url,
+        connected(url, watcher, engine=Engine(gevent.get_hub())) as (connection, _),
+    ):
+        connection.wait_open()
+        connection.open_stream("g", is_echoed=False)
+        assert connection.ask(publication("g")).is_success
+        assert counts == {"acknowledged": 2}  # `connected`, and the answer that a task waits for
+        connection.publish(publication("g"), 0)
+        connection.publish(publication("g"), 0.001)
+        watcher.wait_for(lambda: watcher.acked(SEND_TO_GROUP_SERVICE) > 50)
+        assert watcher.acked(SEND_TO_GROUP) > 51
+    assert counts["publish"] == 0
+    assert counts["acknowledged"] <= 2 + 2  # while it drains
+    assert watcher.failures() == []

@@ -1,0 +1,452 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The short way of a published message: from the socket to its ack, and to the next message.
+
+What `poller`, `wire`, `session`, `publication` and `publishing` do together in Python for a message
+like most, a `Lane` does here without Python in between: read the socket, tell an ack by its looks,
+time it, write the next message of a closed loop, mask it, send it. Whatever is not exactly that
+goes on to them, in order. There is one state, which is theirs: the lists, the dict of requests and
+the counters of the Python objects are read and written here, so that each message may go either
+way. A test has both ways do the same.
+
+Built where there is a compiler and epoll. All else works without it, at twice the CPU a message.
+"""
+
+import sys
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, errno
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp, memcpy
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.unistd cimport close
+
+from wpsload._system cimport (
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL,
+    EPOLL_CTL_MOD,
+    EPOLLIN,
+    EPOLLOUT,
+    MASKED,
+    MSG_NOSIGNAL,
+    READ_BYTES,
+    SHORT_BYTES,
+    WHOLE_TEXT,
+    epoll_create1,
+    epoll_ctl,
+    epoll_event,
+    epoll_wait,
+    mask,
+    recv,
+    send,
+)
+from wpsload.metrics import SEND_TO_GROUP, SEND_TO_GROUP_SERVICE
+from wpsload.publication import Stamped
+from wpsload.publishing import ClosedLoop
+from wpsload.session import ACK_END, ACK_START, Pending
+from wpsload.turn import MOST_HELD
+
+__all__ = ["Express", "Lane", "Template"]
+
+cdef extern from "sys/random.h" nogil:
+    ssize_t getrandom(void *buffer, size_t size, unsigned int flags)
+
+cdef enum:
+    LOOP_READ = 1  # of an io watcher
+    MOST_READY = 64  # sockets in one turn
+    FLUSH_BYTES = 65536  # so much waits for the turn to end, so that the unsent stays bounded
+    TIME_DIGITS = 16
+    NUMBER_DIGITS = 8
+    ACK_ID_DIGITS = 18  # those of 63 bits, and no more
+    KEYS_AT_ONCE = 1024
+
+assert MOST_READY == MOST_HELD
+
+cdef bytes _ack_start = ACK_START, _ack_end = ACK_END
+cdef const char *START = _ack_start
+cdef const char *END = _ack_end
+cdef Py_ssize_t START_BYTES = len(_ack_start), END_BYTES = len(_ack_end)
+cdef object _new_pending = tuple.__new__  # the class's own takes twice as long
+cdef const char *HEX = b"0123456789abcdef"
+
+cdef uint32_t _keys[KEYS_AT_ONCE]
+cdef int _keys_left = 0
+
+
+cdef uint32_t mask_key() except? 0:
+    """A new random key, from a strong source, as RFC 6455, 10.3 demands."""
+    global _keys_left
+    if not _keys_left:
+        if getrandom(_keys, sizeof(_keys), 0) != sizeof(_keys):
+            raise OSError(errno, "getrandom")
+        _keys_left = KEYS_AT_ONCE
+    _keys_left -= 1
+    return _keys[_keys_left]
+
+
+cdef int64_t clock_ns() noexcept:
+    """That of `wpsload.clock`, which is the monotonic one on Linux."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1_000_000_000 + now.tv_nsec
+
+
+cdef void write_hex(uint8_t *at, uint64_t number, int digits) noexcept:
+    cdef int i
+    for i in range(digits):
+        at[i] = HEX[(number >> (4 * (digits - 1 - i))) & 15]
+
+
+cdef class Template:
+    """The messages of a `Stamped` publication as text frames, byte for byte those of its `frame`.
+
+    Args:
+        front, back: what stands before the digits of the stamp, and behind them up to the ack id.
+        is_numbered: the stamp has a number behind its time.
+    """
+
+    cdef bytes _front, _back
+    cdef bint _is_numbered
+
+    def __init__(self, bytes front, bytes back, bint is_numbered):
+        self._front = front
+        self._back = back
+        self._is_numbered = is_numbered
+
+    def frame(self, int64_t sent_ns, uint32_t number, int64_t ack_id, uint32_t mask_key):
+        """One message, stamped with `sent_ns` and `number`."""
+        return self.write(sent_ns, number, ack_id, mask_key)
+
+    cdef bytes write(self, int64_t sent_ns, uint32_t number, int64_t ack_id, uint32_t key):
+        cdef char digits[ACK_ID_DIGITS + 2]
+        cdef int count = 0
+        while ack_id or not count:
+            count += 1
+            digits[sizeof(digits) - count] = c"0" + ack_id % 10
+            ack_id //= 10
+        cdef Py_ssize_t front = PyBytes_GET_SIZE(self._front), back = PyBytes_GET_SIZE(self._back)
+        cdef int stamp = TIME_DIGITS + NUMBER_DIGITS if self._is_numbered else TIME_DIGITS
+        cdef Py_ssize_t size = front + stamp + back + count + 1
+        cdef int size_bytes = 0 if size <= SHORT_BYTES else 2 if size < 65536 else 8
+        cdef bytes frame = PyBytes_FromStringAndSize(NULL, 2 + size_bytes + 4 + size)
+        cdef uint8_t *at = <uint8_t *>PyBytes_AS_STRING(frame)
+        cdef int i
+        at[0] = WHOLE_TEXT
+        at[1] = MASKED | (size if not size_bytes else 126 if size_bytes == 2 else 127)
+        at += 2
+        for i in range(size_bytes):
+            at[i] = (size >> (8 * (size_bytes - 1 - i))) & 0xFF
+        at += size_bytes
+        memcpy(at, &key, 4)
+        at += 4
+        cdef uint8_t *payload = at
+        memcpy(at, PyBytes_AS_STRING(self._front), front)
+        at += front
+        write_hex(at, sent_ns, TIME_DIGITS)
+        if self._is_numbered:
+            write_hex(at + TIME_DIGITS, number, NUMBER_DIGITS)
+        at += stamp
+        memcpy(at, PyBytes_AS_STRING(self._back), back)
+        at += back
+        memcpy(at, digits + sizeof(digits) - count, count)
+        at[count] = c"}"
+        mask(payload, size, key)
+        return frame
+
+
+cdef class Lane:
+    """The short way of one connection, made by `Express.lane`, until `end` or its socket is gone."""
+
+    cdef int _fd
+    cdef bint _is_over, _is_held
+    cdef Py_ssize_t _outgoing_bytes
+    cdef Express _express
+    cdef object _source, _write, _reader, _session, _meter, _sends, _services, _flush
+    cdef list _outgoing
+    cdef bytearray _unsent
+    cdef dict _pending
+    cdef object _publication  # the last one, and what became of it here
+    cdef Template _template
+
+    def end(self):
+        """Everything goes the long way from now on."""
+        self._is_over = True
+
+    cpdef int64_t publish(
+        self, object publication, int64_t due_ns, int64_t now_ns, object owner
+    ) except -1:
+        """Write the next message of `publication`; its ackId, 0 if it has to go the long way.
+
+        It leaves at the end of this turn or, if none is under way, with the next `flush` of the
+        wire. `owner` is told of the ack.
+        """
+        if self._is_over or self._unsent:
+            return 0
+        if publication is not self._publication:
+            self._publication = publication
+            parts = publication.around_stamp() if type(publication) is Stamped else None
+            self._template = None if parts is None else Template(*parts)
+        if self._template is None:
+            return 0
+        session, stream, meter = self._session, publication.stream, self._meter
+        number = stream.sequence
+        ack_id = session.next_ack_id
+        cdef bytes frame = self._template.write(due_ns, number, ack_id, mask_key())
+        session.next_ack_id = ack_id + 1
+        self._pending[ack_id] = _new_pending(
+            Pending, (SEND_TO_GROUP, due_ns, now_ns, None, owner, stream, number)
+        )
+        stream.sequence = number + 1
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(frame)
+        self._outgoing.append(frame)
+        self._outgoing_bytes += size
+        meter.sent += 1
+        meter.sent_bytes += size - (6 if size < 132 else 8 if size < 65544 else 14)
+        if self._outgoing_bytes > FLUSH_BYTES:
+            self.flush()
+        elif not self._is_held:
+            turn = self._express._turn
+            if turn.is_under_way:
+                self._is_held = True
+                turn.hold(self._flush)
+        return ack_id
+
+    def flush(self):
+        """Send what was written. What the system does not take at once is for the wire."""
+        self._is_held = False
+        self._outgoing_bytes = 0
+        cdef list outgoing = self._outgoing
+        if not outgoing:
+            return
+        if self._is_over or self._unsent:
+            self._write()
+            return
+        cdef bytes data = outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
+        outgoing.clear()
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef ssize_t sent = send(self._fd, PyBytes_AS_STRING(data), size, MSG_NOSIGNAL)
+        if sent != size:
+            outgoing.append(data if sent < 0 else data[sent:])
+            self._write()
+
+    cdef Py_ssize_t take(self, const char *data, Py_ssize_t size, int64_t now_ns) except -1:
+        """Handle the acks that `data` begins with, read at `now_ns`; how many bytes they are."""
+        cdef Py_ssize_t at = 0, digits, length
+        cdef const uint8_t *head
+        cdef const char *payload
+        cdef int64_t number
+        cdef tuple pending
+        if not self._reader.is_between_messages:
+            return 0
+        while not self._is_over and size - at > 2:
+            head = <const uint8_t *>data + at
+            length = head[1]
+            digits = length - START_BYTES - END_BYTES
+            if (
+                head[0] != WHOLE_TEXT
+                or not 0 < digits <= ACK_ID_DIGITS
+                or length > size - at - 2
+            ):
+                break
+            payload = data + at + 2
+            if (
+                memcmp(payload, START, START_BYTES)
+                or memcmp(payload + length - END_BYTES, END, END_BYTES)
+            ):
+                break
+            number = read_ack_id(payload + START_BYTES, digits)
+            if number < 0:
+                break
+            ack_id = number
+            found = self._pending.get(ack_id)
+            if found is None:
+                break
+            pending = <tuple>found  # a named one
+            if pending[0] is not SEND_TO_GROUP:
+                break
+            owner = pending[4]
+            if owner is not None and type(owner) is not ClosedLoop:
+                break
+            del self._pending[ack_id]
+            at += 2 + length
+            self._meter.received_bytes += length
+            series = self._sends
+            (<list>series.latencies_ns).append(now_ns - <int64_t>pending[1])
+            (<list>series.sizes_bytes).append(length)
+            if owner is None:
+                series = self._services
+                (<list>series.latencies_ns).append(now_ns - <int64_t>pending[2])
+                (<list>series.sizes_bytes).append(0)
+            elif owner.is_stopped or not self.publish(owner.publication, now_ns, now_ns, owner):
+                owner.go_on(now_ns)
+        return at
+
+
+cdef int64_t read_ack_id(const char *digits, Py_ssize_t count) noexcept:
+    """The number that JSON writes with these digits; -1 if they are none."""
+    cdef int64_t number = 0
+    cdef Py_ssize_t i
+    if digits[0] == c"0":
+        return -1
+    for i in range(count):
+        if not c"0" <= digits[i] <= c"9":
+            return -1
+        number = number * 10 + digits[i] - c"0"
+    return number
+
+
+cdef class Express:
+    """A `wpsload.poller.Poller` that has lanes: all sockets behind one epoll."""
+
+    cdef int _epoll
+    cdef char *_buffer  # what one turn reads; only what is used of it takes memory
+    cdef object _hub, _turn, _watcher
+    cdef dict _watched  # by file descriptor: a source, or a lane
+
+    def __cinit__(self):
+        self._epoll = -1
+
+    def __init__(self, hub, turn):
+        self._hub = hub
+        self._turn = turn
+        self._watched = {}
+        self._buffer = <char *>malloc(MOST_READY * READ_BYTES)
+        if self._buffer == NULL:
+            raise MemoryError
+        self._epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self._epoll < 0:
+            raise OSError(errno, "epoll_create1")
+        self._watcher = hub.loop.io(self._epoll, LOOP_READ)
+        self._watcher.start(self._handle)
+
+    def __dealloc__(self):
+        if self._epoll >= 0:
+            close(self._epoll)
+        free(self._buffer)
+
+    def __len__(self):
+        return len(self._watched)
+
+    def add(self, int fd, source, *, bint is_writing=False):
+        """Watch `fd` for reading, and for writing too if `is_writing`."""
+        self._control(EPOLL_CTL_ADD, fd, is_writing)
+        self._watched[fd] = source
+
+    def want_write(self, int fd, bint is_wanted):
+        """Watch it for writing too, or no longer."""
+        self._control(EPOLL_CTL_MOD, fd, is_wanted)
+
+    def remove(self, int fd):
+        """Forget `fd`, and what was read from it, before it is closed or right afterwards."""
+        watched = self._watched.pop(fd)
+        if type(watched) is Lane:
+            (<Lane>watched)._is_over = True
+        epoll_ctl(self._epoll, EPOLL_CTL_DEL, fd, NULL)  # the system forgets what is closed itself
+
+    def lane(self, int fd, *, source, write, outgoing, unsent, reader, session, meter):
+        """The short way for the socket `fd` of `source`, which is the long one.
+
+        Args:
+            write: sends what is in `outgoing`, and keeps in `unsent` what the system does not take.
+            reader: of frames; what it has begun to read it has to end.
+            session: knows which requests are under way.
+            meter: where acks are timed and traffic is counted.
+        """
+        cdef Lane lane = Lane()
+        lane._fd = fd
+        lane._express = self
+        lane._source = source
+        lane._write = write
+        lane._outgoing = outgoing
+        lane._unsent = unsent
+        lane._reader = reader
+        lane._session = session
+        lane._pending = session.pending
+        lane._meter = meter
+        lane._sends = meter.series(SEND_TO_GROUP)
+        lane._services = meter.series(SEND_TO_GROUP_SERVICE)
+        lane._flush = lane.flush
+        self._watched[fd] = lane
+        return lane
+
+    cdef object _source(self, int fd):
+        """What is watched at `fd` the long way."""
+        watched = self._watched.get(fd)
+        return (<Lane>watched)._source if type(watched) is Lane else watched
+
+    cdef int _handle_lane(
+        self, Lane lane, const char *data, Py_ssize_t size, int64_t read_ns
+    ) except -1:
+        source = lane._source
+        if self._watched.get(lane._fd) is not lane:
+            return 0
+        cdef Py_ssize_t taken
+        try:
+            taken = lane.take(data, size, read_ns)
+        except BaseException:
+            source.abort("internal error")
+            raise
+        if (taken < size or not size) and self._watched.get(lane._fd) is lane:
+            source.handle(data[taken:size], read_ns)
+        return 0
+
+    cdef int _control(self, int operation, int fd, bint is_writing) except -1:
+        cdef epoll_event event
+        event.events = EPOLLIN | EPOLLOUT if is_writing else EPOLLIN
+        event.data.fd = fd
+        if epoll_ctl(self._epoll, operation, fd, &event) < 0:
+            raise OSError(errno, "epoll_ctl")
+        return 0
+
+    def _handle(self):
+        """Read whatever is ready, then handle it, then write what that caused."""
+        cdef epoll_event events[MOST_READY]
+        cdef int fds[MOST_READY]
+        cdef Py_ssize_t sizes[MOST_READY]
+        cdef int64_t read_ns[MOST_READY]
+        cdef int i, count = 0
+        cdef uint32_t happened
+        cdef ssize_t size
+        cdef char *at = self._buffer
+        cdef list arrived = []
+        turn = self._turn
+        turn.begin()
+        for i in range(epoll_wait(self._epoll, events, MOST_READY, 0)):
+            happened = events[i].events
+            fds[count] = events[i].data.fd
+            watched = self._watched.get(fds[count])
+            if type(watched) is Lane:
+                if happened == EPOLLIN:
+                    size = recv(fds[count], at, READ_BYTES, 0)
+                    if size < 0 and errno == EAGAIN:
+                        continue
+                    sizes[count] = size = max(size, 0)  # an error is an end, too
+                    at += size
+                    read_ns[count] = clock_ns()
+                    arrived.append((watched, None))
+                    count += 1
+                    continue
+                watched = (<Lane>watched)._source
+            if watched is not None:  # one before it may have closed this one
+                try:
+                    data = watched.read(happened > EPOLLIN and happened & EPOLLOUT != 0)
+                except BaseException:  # gevent would watch no socket any more
+                    self._hub.handle_error(watched, *sys.exc_info())
+                else:
+                    if data is not None:
+                        read_ns[count] = clock_ns()
+                        arrived.append((watched, data))
+                        count += 1
+        at = self._buffer
+        for i in range(count):
+            watched, data = arrived[i]
+            try:
+                if data is None:
+                    at += sizes[i]
+                    self._handle_lane(watched, at - sizes[i], sizes[i], read_ns[i])
+                elif self._source(fds[i]) is watched:
+                    watched.handle(data, read_ns[i])
+            except BaseException:
+                self._hub.handle_error(watched, *sys.exc_info())
+        turn.end()
