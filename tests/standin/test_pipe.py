@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from serving import DEADLINE_S
 
-from wpsload.standin.pipe import EpollPipes, Pipe, Pipes, TransportPipes, Turn, open_pipes
+from wpsload.standin.pipe import EpollPipes, Pipe, Pipes, TransportPipes, Turn, compiled, open_pipes
 
 Open = Callable[[Turn], Pipes]
 
 KINDS: dict[str, Open] = {"transport": lambda _turn: TransportPipes()}
 if hasattr(select, "epoll"):
-    KINDS["epoll"] = EpollPipes
+    KINDS["epoll"] = lambda turn: EpollPipes(turn, is_compiled=False)
+if compiled is not None:
+    KINDS["compiled"] = lambda turn: EpollPipes(turn, is_compiled=True)
 
 LARGE = bytes(8 * 1024 * 1024)
 """More than the system takes without a reader."""
@@ -35,6 +37,10 @@ class Receiver:
         self.data += data
         if self.act is not None:
             self.act()
+
+    def message(self, payload: bytes) -> None:
+        """Keep it as well."""
+        self.received(payload)
 
     def lost(self) -> None:
         """Count it."""

@@ -11,7 +11,21 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["EpollPipes", "Pipe", "Pipes", "Receiver", "TransportPipes", "Turn", "open_pipes"]
+try:
+    from wpsload.standin import _ready as compiled
+except ImportError:
+    compiled = None  # type: ignore[assignment]  # there was no compiler, or no epoll
+
+__all__ = [
+    "EpollPipes",
+    "Pipe",
+    "Pipes",
+    "Receiver",
+    "TransportPipes",
+    "Turn",
+    "compiled",
+    "open_pipes",
+]
 
 TRANSPORT_READ_BYTES = 256 * 1024
 """What a transport reads at once. Only one buffer of that size: a new one for each read would cost
@@ -28,6 +42,9 @@ class Receiver(Protocol):
 
     def received(self, data: bytes) -> None:
         """Some bytes arrived."""
+
+    def message(self, payload: bytes) -> None:
+        """One frame arrived, and nothing else: a whole text message of a client, in ASCII."""
 
     def lost(self) -> None:
         """The TCP connection is gone; told once, and never from within a call of the pipe."""
@@ -67,20 +84,33 @@ class Pipes(Protocol):
         """Give back what all of them share."""
 
 
+class Writer(Protocol):
+    """Has something to write, in `outgoing`, to `pipe`."""
+
+    def flush(self) -> None:
+        """Write it."""
+
+
+def _flush_all(writers: list[Writer]) -> None:
+    for writer in writers:
+        writer.flush()
+
+
 class Turn:
-    """What is to be done when the current turn of the event loop ends: each wire then writes all
-    that it was given, with one system call.
+    """Who has something to write when the current turn of the event loop ends: each then writes all
+    that it was given, with one system call. `flush_all` has them do it.
     """
 
     def __init__(self) -> None:
-        self._acts: list[Callable[[], None]] = []
+        self.flush_all: Callable[[list[Writer]], None] = _flush_all
+        self._writers: list[Writer] = []
         self._is_begun = False
 
-    def add(self, act: Callable[[], None]) -> None:
-        """Call `act` when the turn ends."""
-        if not (self._acts or self._is_begun):
+    def add(self, writer: Writer) -> None:
+        """Flush `writer` when the turn ends."""
+        if not (self._writers or self._is_begun):
             asyncio.get_running_loop().call_soon(self.end)
-        self._acts.append(act)
+        self._writers.append(writer)
 
     def begin(self) -> None:
         """Whoever calls this calls `end` too."""
@@ -89,9 +119,8 @@ class Turn:
     def end(self) -> None:
         """Do it now."""
         self._is_begun = False
-        acts, self._acts = self._acts, []
-        for act in acts:
-            act()
+        writers, self._writers = self._writers, []
+        self.flush_all(writers)
 
 
 class TransportPipes:
@@ -147,17 +176,35 @@ class _TransportPipe(asyncio.BufferedProtocol):
         self._receiver.lost()
 
 
+def _read_ready(
+    epoll: Any, pipes: "dict[int, _EpollPipe]"
+) -> "list[tuple[_EpollPipe, int, bytes | None]]":
+    """See `_ready.pyx`. Here no message is told."""
+    ready: list[tuple[_EpollPipe, int, bytes | None]] = []
+    for fd, events in epoll.poll(0, _BATCH):
+        pipe = pipes.get(fd)
+        if pipe is not None:  # one before it may have closed this one
+            data = pipe.read(events)
+            if data is not None:
+                ready.append((pipe, events, data))
+    return ready
+
+
 class EpollPipes:
     """All of them behind one file descriptor, which the running event loop watches.
 
-    Each time it is ready makes a turn of its own, after which `turn` ends.
+    Each time it is ready makes a turn of its own, after which `turn` ends. If `is_compiled`, then
+    reading and writing are; that reads one socket after another and handles them afterwards, too.
     """
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, *, is_compiled: bool = compiled is not None) -> None:
         self._turn = turn
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
-        self._poll = self._epoll.poll
+        self._read_ready = _read_ready
+        if is_compiled:
+            self._read_ready = compiled.read_ready
+            turn.flush_all = compiled.write_all
         self._pipes: dict[int, _EpollPipe] = {}
         self._loop.add_reader(self._epoll.fileno(), self._handle)
 
@@ -177,19 +224,15 @@ class EpollPipes:
         self._epoll.close()
 
     def _handle(self) -> None:
-        find = self._pipes.get
-        arrived: list[tuple[_EpollPipe, bytes]] = []
         self._turn.begin()
-        for fd, events in self._poll(0, _BATCH):
-            pipe = find(fd)
-            if pipe is not None:  # one before it may have closed this one
-                data = pipe.read(events)
-                if data is not None:
-                    arrived.append((pipe, data))
-        for pipe, data in arrived:
-            if not pipe.is_closing:
+        for pipe, events, data in self._read_ready(self._epoll, self._pipes):
+            read = pipe.read(events) if data is None else data
+            if read is not None and not pipe.is_closing:
                 try:
-                    pipe.handle(data)
+                    if events:
+                        pipe.handle(read)
+                    else:
+                        pipe.message(read)
                 except Exception as error:  # the others are ready all the same
                     context = {"message": "a client could not be handled", "exception": error}
                     self._loop.call_exception_handler(context)
@@ -202,7 +245,6 @@ class _EpollPipe:
         "_ends_when_sent",
         "_epoll",
         "_is_ended",
-        "_is_kept",
         "_loop",
         "_pipes",
         "_received",
@@ -211,7 +253,10 @@ class _EpollPipe:
         "_send",
         "_socket",
         "_unsent",
+        "fd",
         "is_closing",
+        "is_kept",
+        "message",
     )
 
     def __init__(
@@ -224,15 +269,17 @@ class _EpollPipe:
     ) -> None:
         sock.setblocking(False)
         self._socket = sock
+        self.fd = sock.fileno()
         self._recv = sock.recv
         self._send = sock.send
         self._unsent = bytearray()
         self._receiver = receiver
         self._received = receiver.received
+        self.message = receiver.message
         self._loop = loop
         self._epoll = epoll
         self._pipes = pipes
-        self._is_kept = False  # something that was written: the socket is watched for writing
+        self.is_kept = False  # something that was written: the socket is watched for writing
         self._ends_when_sent = False
         self._is_ended = False
         self.is_closing = False
@@ -244,7 +291,7 @@ class _EpollPipe:
     def read(self, events: int) -> bytes | None:
         """What there is to read, after writing what is kept; called for what epoll found."""
         if events != _EPOLLIN:
-            if self._is_kept:
+            if self.is_kept:
                 self._drain()
             if events == _EPOLLOUT:
                 return None
@@ -268,7 +315,7 @@ class _EpollPipe:
     def write(self, data: bytes) -> bool:
         if self.is_closing:
             return True
-        if self._is_kept:
+        if self.is_kept:
             self._unsent += data
             return False
         try:
@@ -281,20 +328,20 @@ class _EpollPipe:
         if sent == len(data):
             return True
         self._unsent += data[sent:]
-        self._is_kept = True
+        self.is_kept = True
         self._watch(_EPOLLIN | _EPOLLOUT)
         return False
 
     def write_eof(self) -> None:
         self._ends_when_sent = True
-        if not (self._is_kept or self.is_closing):
+        if not (self.is_kept or self.is_closing):
             self._shut_down()
 
     def close(self) -> None:
         if self.is_closing:
             return
         self.is_closing = True
-        if self._is_kept:
+        if self.is_kept:
             self._watch(_EPOLLOUT)
         else:
             self._end()
@@ -317,7 +364,7 @@ class _EpollPipe:
         del self._unsent[:sent]
         if self._unsent:
             return
-        self._is_kept = False
+        self.is_kept = False
         if self.is_closing:
             self._end()
             return

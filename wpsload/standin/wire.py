@@ -29,6 +29,7 @@ from wpsload.units import nanoseconds
 __all__ = ["Wire", "WireSettings", "data_frame"]
 
 _DATA_OPCODES = (TEXT, BINARY)
+_NO_MASK = bytes(4)
 
 MAX_BACKLOG_MESSAGES = 1000
 MAX_BACKLOG_BYTES = 16 * 1024 * 1024
@@ -91,7 +92,7 @@ class Wire:
     ) -> None:
         self.id = connection_id
         self._is_simple = is_simple
-        self._pipe = pipes.take(transport, self)
+        self.pipe = pipes.take(transport, self)
         self._handshake = handshake
         self._reader = frames.FrameReader(
             is_peer_client=True, max_message_bytes=max_message_bytes, unmask=unmasked
@@ -102,8 +103,7 @@ class Wire:
         self._ledger = ledger
         self._keep_alive_s = settings.keep_alive_s
         self._ack_delay_s = settings.ack_delay_s
-        self._at_end_of_turn = turn.add
-        self._flush = self.flush  # not bound anew for each message
+        self._flush_later = turn.add
         self._perform = perform
         self._ended = ended
         self._loop = asyncio.get_running_loop()
@@ -112,8 +112,8 @@ class Wire:
         self._queue: deque[_Queued] = deque()  # empty, or an ack that waits and what is behind it
         self._queue_timer: asyncio.TimerHandle | None = None
         self._late: LateFrames | None = None
-        self._outgoing: list[bytes] = []  # of this turn of the event loop
-        self._written_bytes = 0
+        self.outgoing: list[bytes] = []  # of this turn of the event loop
+        self.behind_bytes = 0  # what was written since something has waited to be sent
         self._unsent_ends: deque[int] = deque()
         self._silent_intervals = 0
         self._close_timer: asyncio.TimerHandle | None = None
@@ -124,29 +124,42 @@ class Wire:
         try:
             await self._lost
         finally:
-            self._pipe.close()  # if this server is what ends
+            self.pipe.close()  # if this server is what ends
 
     def received(self, data: bytes) -> None:
         """Handle what has been read; called by the pipe."""
         self._silent_intervals = 0
         for opcode, payload in self._feed(data):
             if opcode in _DATA_OPCODES:
-                if not self._is_over:
-                    outputs = self._receive(self.id, payload, is_text=opcode == TEXT)
-                    if len(outputs) == 1 and type(outputs[0]) is SendAck:  # ours, and nothing else
-                        _, answer, name = outputs[0]
-                        self.queue_ack(answer, name)
-                    else:
-                        self._perform(outputs)
+                self._handle(payload, is_text=opcode == TEXT)
             elif opcode == PING:
                 self._send(frames.encode(frames.PONG, payload))
             elif opcode == CLOSE:
                 code, _ = frames.read_close(payload)
                 self._answer_close(code)
-                self._pipe.close()
+                self.pipe.close()
                 return
         if (error := self._reader.error) is not None:
             self._refuse(error)
+
+    def message(self, payload: bytes) -> None:
+        """Handle a frame that was read by somebody else; called by the pipe."""
+        reader = self._reader
+        if reader.is_between_messages and len(payload) <= reader.max_message_bytes:
+            self._silent_intervals = 0
+            self._handle(payload, is_text=True)
+        else:  # it should not have come: the reader knows what to say
+            self.received(frames.encode(TEXT, payload, mask_key=_NO_MASK))
+
+    def _handle(self, payload: bytes, *, is_text: bool) -> None:
+        if self._is_over:
+            return
+        outputs = self._receive(self.id, payload, is_text=is_text)
+        if len(outputs) == 1 and type(outputs[0]) is SendAck:  # ours, and nothing else
+            _, answer, name = outputs[0]
+            self.queue_ack(answer, name)
+        else:
+            self._perform(outputs)
 
     def _receive_later(self, line: Line, _: str, payload: bytes, *, is_text: bool) -> list[Output]:
         line.enter(partial(self._handle_late, payload, is_text=is_text))
@@ -165,7 +178,7 @@ class Wire:
         is_told = not self._is_simple and error.close_code != frames.PROTOCOL_ERROR
         message = farewell(str(error), is_simple=False) if is_told else None
         self.close(error.close_code, str(error), message)
-        self._pipe.write_eof()
+        self.pipe.write_eof()
 
     def lost(self) -> None:
         """The TCP connection is gone; called by the pipe."""
@@ -179,7 +192,7 @@ class Wire:
     @property
     def can_write(self) -> bool:
         """True until the connection ends, or is about to."""
-        return not (self._is_over or self._pipe.is_closing)
+        return not (self._is_over or self.pipe.is_closing)
 
     def write(self, data: bytes, kind: Kind, payload_bytes: int) -> bool:
         """Take over one whole frame; True if it was written at once, for the caller to count.
@@ -194,14 +207,14 @@ class Wire:
 
     def queue_ack(self, payload: bytes, name: str) -> None:
         """Write an ack after the delay, and count it then."""
-        if self._is_over or self._pipe.is_closing:
+        if self._is_over or self.pipe.is_closing:
             return
         data = frames.encode(TEXT, payload)
         delay_s = self._ack_delay_s
         if not delay_s:
-            if not self._outgoing:
-                self._at_end_of_turn(self._flush)
-            self._outgoing.append(data)
+            if not self.outgoing:
+                self._flush_later(self)
+            self.outgoing.append(data)
             self._ledger.wrote_ack(name, len(payload))
             return
         enter = partial(self._ledger.wrote_ack, name, len(payload))
@@ -259,7 +272,7 @@ class Wire:
         self._send(frames.encode(CLOSE, frames.close_payload(code, reason)))
         self._finish(code)
         self.flush()
-        self._close_timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._pipe.abort)
+        self._close_timer = self._loop.call_later(CLOSE_TIMEOUT_S, self.pipe.abort)
 
     def go_away(self) -> None:
         """Close because the service stops. Source: protocol reference, 8.3."""
@@ -270,7 +283,7 @@ class Wire:
         """Drop the TCP connection without a close frame."""
         self.flush()
         self._finish(1006)
-        self._pipe.abort()
+        self.pipe.abort()
 
     def _answer_close(self, code: int) -> None:
         if not self.can_write:
@@ -332,32 +345,33 @@ class Wire:
 
     def _send(self, data: bytes) -> bool:
         """Write at the end of this turn of the event loop; False if the connection is over."""
-        if self._is_over or self._pipe.is_closing:
+        if self._is_over or self.pipe.is_closing:
             return False
-        if not self._outgoing:
-            self._at_end_of_turn(self._flush)
-        self._outgoing.append(data)
+        if not self.outgoing:
+            self._flush_later(self)
+        self.outgoing.append(data)
         return True
 
     def flush(self) -> None:
         """Write what was sent since the last time."""
-        outgoing = self._outgoing
+        outgoing = self.outgoing
         if not outgoing:
             return
-        self._outgoing = []
-        if not self._pipe.write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)):
-            self._note_backlog(outgoing)
-        elif self._written_bytes:
-            self._written_bytes = 0
+        written = outgoing.copy()
+        outgoing.clear()
+        if not self.pipe.write(written[0] if len(written) == 1 else b"".join(written)):
+            self._note_backlog(written)
+        elif self.behind_bytes:
+            self.behind_bytes = 0
             self._unsent_ends.clear()
 
     def _note_backlog(self, written: list[bytes]) -> None:
         """Close a client for which too much is waiting."""
-        waiting_bytes = self._pipe.unsent_bytes
+        waiting_bytes = self.pipe.unsent_bytes
         for data in written:
-            self._written_bytes += len(data)
-            self._unsent_ends.append(self._written_bytes)
-        sent_bytes = self._written_bytes - waiting_bytes
+            self.behind_bytes += len(data)
+            self._unsent_ends.append(self.behind_bytes)
+        sent_bytes = self.behind_bytes - waiting_bytes
         while self._unsent_ends and self._unsent_ends[0] <= sent_bytes:
             self._unsent_ends.popleft()
         if len(self._unsent_ends) > MAX_BACKLOG_MESSAGES or waiting_bytes > MAX_BACKLOG_BYTES:
