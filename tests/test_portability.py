@@ -9,6 +9,8 @@ from test_layers import modules
 ELSEWHERE = """
 import ctypes, psutil, select, sys                 # psutil is another one elsewhere
 sys.modules["resource"] = None                     # as on Windows
+for name in ("_express", "standin._ready", "standin._repeated"):
+    sys.modules["wpsload." + name] = None          # as without a compiler
 for name in [name for name in dir(select) if name.lower().startswith("epoll")]:
     delattr(select, name)                          # as on macOS
 class NoLibrary(ctypes.CDLL):
