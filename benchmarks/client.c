@@ -1,12 +1,14 @@
 /* The least that a generator can do: the practical limit that others are compared with.
  *
- *     BENCH_PATH=/... client PORT CONNECTIONS PAYLOAD_BYTES GROUP_SIZE
+ *     BENCH_PATH=/... client PORT CONNECTIONS PAYLOAD_BYTES GROUP_SIZE INTERVAL_NS
  *
  * The path may hold a token, which a command line would show to everybody on the machine.
  *
  * Opens the connections to 127.0.0.1, joins each to its group, and then sends on each to the group,
- * without echo, the next message as soon as the ack of the last one is in. SIGTERM ends it: it
- * prints what it counted as one line of JSON. Latency is from before the write to after the read.
+ * without echo: a message each INTERVAL_NS, evenly spread over the connections, or with 0 the next
+ * one as soon as the ack of the last one is in. SIGTERM ends it: it prints what it counted as one
+ * line of JSON. Latency is from before the write to after the read. How late messages were written
+ * goes to stderr, in the words of wpsload.
  *
  * cc -O3 -o client client.c
  */
@@ -29,6 +31,7 @@
 
 #define INBOX_BYTES (1 << 18)
 #define MAX_EVENTS 512
+#define MOST_AT_ONCE 64
 #define STEPS_PER_OCTAVE 128
 #define BUCKETS (64 * STEPS_PER_OCTAVE)
 
@@ -46,7 +49,12 @@ static struct {
     uint64_t acks, failures, deliveries;
 } counts;
 
-static uint64_t latencies[BUCKETS];
+struct histogram {
+    uint64_t count, buckets[BUCKETS];
+};
+
+static struct histogram latencies, slips;
+static uint64_t gap_ns, joined; /* from one message to the next, of all connections; 0: as they can */
 static char inbox[INBOX_BYTES];
 static char *payload; /* the end of a request: data, and the name of its last field */
 static volatile sig_atomic_t is_over;
@@ -64,19 +72,20 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void record(uint64_t ns)
+static void record(struct histogram *h, uint64_t ns)
 {
     ns |= STEPS_PER_OCTAVE; /* below this many nanoseconds nothing happens */
     int octave = 63 - __builtin_clzll(ns);
-    latencies[octave * STEPS_PER_OCTAVE + (ns >> (octave - 7) & (STEPS_PER_OCTAVE - 1))]++;
+    h->count++;
+    h->buckets[octave * STEPS_PER_OCTAVE + (ns >> (octave - 7) & (STEPS_PER_OCTAVE - 1))]++;
 }
 
-/* The latency that a share of `ratio` did not exceed, in microseconds. */
-static double percentile_us(double ratio)
+/* What a share of `ratio` did not exceed, in microseconds. */
+static double percentile_us(const struct histogram *h, double ratio)
 {
-    double wanted = ratio * (double)counts.acks, seen = 0;
+    double wanted = ratio * (double)h->count, seen = 0;
     for (size_t i = 0; i < BUCKETS; i++)
-        if ((seen += (double)latencies[i]) >= wanted && latencies[i])
+        if ((seen += (double)h->buckets[i]) >= wanted && h->buckets[i])
             return (double)((STEPS_PER_OCTAVE + i % STEPS_PER_OCTAVE) * 2 + 1) *
                    (double)(1ull << (i / STEPS_PER_OCTAVE)) / (2.0 * STEPS_PER_OCTAVE) / 1000;
     return 0;
@@ -153,10 +162,13 @@ static void on_ack(struct connection *c, const char *body, size_t len)
         counts.failures++;
     if (c->has_joined) {
         counts.acks++;
-        record(now_ns() - c->sent_ns);
+        record(&latencies, now_ns() - c->sent_ns);
+    } else {
+        c->has_joined = true;
+        joined++;
     }
-    c->has_joined = true;
-    send_next(c);
+    if (gap_ns == 0)
+        send_next(c);
 }
 
 static void on_frame(struct connection *c, int opcode, const char *body, size_t len)
@@ -255,6 +267,24 @@ static void open_connection(struct connection *c, int port, const char *path)
     write_all(c, request, (size_t)len);
 }
 
+/* Sends what is due, with the sockets looked at in between; how long to wait for what comes next. */
+static struct timespec send_due(struct connection *connections, uint64_t n)
+{
+    static uint64_t started_ns, number;
+    if (number == 0)
+        started_ns = now_ns();
+    uint64_t due_ns = started_ns + number * gap_ns, now = now_ns();
+    for (int i = 0; i < MOST_AT_ONCE && due_ns <= now; i++) {
+        send_next(&connections[number % n]);
+        record(&slips, connections[number % n].sent_ns - due_ns);
+        due_ns = started_ns + ++number * gap_ns;
+        now = now_ns();
+    }
+    uint64_t wait_ns = due_ns > now ? due_ns - now : 0;
+    return (struct timespec){.tv_sec = (time_t)(wait_ns / 1000000000u),
+                             .tv_nsec = (long)(wait_ns % 1000000000u)};
+}
+
 static void on_signal(int number)
 {
     (void)number;
@@ -264,8 +294,9 @@ static void on_signal(int number)
 int main(int argc, char **argv)
 {
     const char *path = getenv("BENCH_PATH");
-    if (argc != 5 || path == NULL) {
-        fprintf(stderr, "usage: BENCH_PATH=... client PORT CONNECTIONS PAYLOAD_BYTES GROUP_SIZE\n");
+    if (argc != 6 || path == NULL) {
+        fprintf(stderr, "usage: BENCH_PATH=... client PORT CONNECTIONS PAYLOAD_BYTES GROUP_SIZE "
+                        "INTERVAL_NS\n");
         return 2;
     }
     int port = atoi(argv[1]), n = atoi(argv[2]), group_size = atoi(argv[4]);
@@ -277,6 +308,7 @@ int main(int argc, char **argv)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
+    gap_ns = strtoull(argv[5], NULL, 10) / (uint64_t)n;
     payload = calloc(1, payload_bytes + 1);
     memset(payload, 'x', payload_bytes);
 
@@ -291,12 +323,18 @@ int main(int argc, char **argv)
     }
     while (!is_over) {
         struct epoll_event ready[MAX_EVENTS];
-        int count = epoll_wait(epoll_fd, ready, MAX_EVENTS, -1);
+        bool is_open_loop = gap_ns > 0 && joined == (uint64_t)n;
+        struct timespec wait = {0};
+        if (is_open_loop)
+            wait = send_due(connections, (uint64_t)n);
+        int count = epoll_pwait2(epoll_fd, ready, MAX_EVENTS, is_open_loop ? &wait : NULL, NULL);
         for (int i = 0; i < count; i++)
             on_ready(ready[i].data.ptr);
     }
     printf("{\"acks\":%lu,\"failures\":%lu,\"deliveries\":%lu,\"p50_us\":%.1f,\"p99_us\":%.1f}\n",
-           counts.acks, counts.failures, counts.deliveries, percentile_us(0.5),
-           percentile_us(0.99));
+           counts.acks, counts.failures, counts.deliveries, percentile_us(&latencies, 0.5),
+           percentile_us(&latencies, 0.99));
+    if (slips.count > 0)
+        fprintf(stderr, "send slip p99 %.2f ms\n", percentile_us(&slips, 0.99) / 1000);
     return 0;
 }

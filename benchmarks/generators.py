@@ -163,7 +163,8 @@ class CClient:
 
     def invocation(self, work: Work, server: Server, folder: Path) -> Invocation:
         """Its numbers go on the command line."""
-        numbers = map(str, (work.connections, work.payload_bytes, work.group_size))
+        interval_ns = round(work.interval_s * 1e9)
+        numbers = map(str, (work.connections, work.payload_bytes, work.group_size, interval_ns))
         program = str(programs.build("client.c"))
         environ = _environ(work, {"BENCH_PATH": server.path})
         return Invocation([program, str(server.port), *numbers], environ)

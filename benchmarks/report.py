@@ -131,7 +131,9 @@ def _verdict(row: Row, results: Results) -> tuple[str, str, str, str]:
     def holds(limit: float) -> bool:
         return middle <= limit if is_at_most else middle >= limit
 
-    if row.goal is not None and holds(row.goal):
+    if row.gate is None:
+        said = "for comparison"
+    elif row.goal is not None and holds(row.goal):
         said = "goal met"
     else:
         said = "gate met" if holds(row.gate) else "**gate not met**"

@@ -77,14 +77,15 @@ class Contest:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison; `theirs` is None for a figure that stands for itself."""
+    """One comparison; `theirs` is None for a figure that stands for itself, and `gate` for one that
+    another is to be compared with."""
 
     work: str
     contest: str
     ours: str
     theirs: str | None
     figure: Figure
-    gate: float
+    gate: float | None
     goal: float | None
 
 
@@ -102,6 +103,7 @@ MEMBER, WEBSOCKET = "wpsload", "websocket-client"
 AT_200, AT_10000 = "itself at 200", "at 10,000"
 BARE, _BARE = "bare", ("--wps-no-ledger", "--wps-verdict", "off", "--wps-no-record")
 AT_LIMIT, AT_40, AT_60, AT_80 = "at its limit", "at 40 % of it", "at 60 % of it", "at 80 % of it"
+C_80, C_AS_FAST = "C client at 80 % of its limit", "C client as fast as 80 % of ours"
 _PUSHED = ("--wps-run-id", "0")  # what the sink pushes is of that run
 
 CONTESTS: Mapping[str, Contest] = {
@@ -184,6 +186,9 @@ CONTESTS: Mapping[str, Contest] = {
             AT_40: Side(OurUser("Paced"), _CLOSED, share_of=AT_LIMIT, share=0.4),
             AT_60: Side(OurUser("Paced"), _CLOSED, share_of=AT_LIMIT, share=0.6),
             AT_80: Side(OurUser("Paced"), _CLOSED, share_of=AT_LIMIT, share=0.8),
+            C: Side(CClient(), _CLOSED),
+            C_80: Side(CClient(), _CLOSED, share_of=C, share=0.8),
+            C_AS_FAST: Side(CClient(), _CLOSED, share_of=AT_LIMIT, share=0.8),
         },
     ),
     "measuring": Contest(
@@ -236,6 +241,8 @@ ROWS = (
     Row("send slip p99 at 40 % of its limit", "pacing", AT_40, AT_LIMIT, "slip", 1.0, 0.5),
     Row("send slip p99 at 60 % of its limit", "pacing", AT_60, AT_LIMIT, "slip", 1.0, 0.5),
     Row("send slip p99 at 80 % of its limit", "pacing", AT_80, AT_LIMIT, "slip", 1.0, 0.5),
+    Row("send slip p99, C client at 80 % of its limit", "pacing", C_80, C, "slip", None, None),
+    Row("send slip p99, C client as fast", "pacing", C_AS_FAST, AT_LIMIT, "slip", None, None),
     Row("measuring everything: messages/s", "measuring", PACED, BARE, "rate", 0.9, 0.95),
     Row(
         "measuring everything: deliveries/s",

@@ -44,6 +44,14 @@ def test_a_c_client_against_the_sink() -> None:
     assert played.cpu_us > 0
 
 
+def test_the_c_client_keeps_a_pace() -> None:
+    """A message each 20 ms on each connection, no more; it says how late they were."""
+    played = measured(CLOSED, Side(CClient(), dataclasses.replace(FEW, interval_s=0.02)))
+    assert 500 < played.per_s < 1100
+    assert played.slip_ms is not None
+    assert played.slip_ms >= 0
+
+
 def test_plain_locust_users_against_the_sink() -> None:
     """The baseline of the table does its work, encrypted too."""
     work = dataclasses.replace(FEW, is_tls=True)
@@ -129,6 +137,14 @@ def test_what_has_to_be_small_is_compared_the_other_way() -> None:
     row = dataclasses.replace(ROW, figure="memory", gate=0.5, goal=0.25)
     found = results({"paced": Played(kib=4), "plain Locust": Played(kib=10)})
     assert cells(found, row)[-1] == "gate met"
+
+
+def test_what_has_no_gate_is_for_comparison() -> None:
+    """It can be neither met nor missed."""
+    row = dataclasses.replace(ROW, figure="slip", gate=None, goal=None)
+    found = results({"paced": Played(slip_ms=42), "plain Locust": Played(per_s=10)})
+    assert cells(found, row)[3:6] == ["", "", "42 (42 to 42)"]
+    assert cells(found, row)[-1] == "for comparison"
 
 
 def test_spoiled_rounds_do_not_count() -> None:
