@@ -66,7 +66,7 @@ class Owner(Protocol):
 
 
 class Lane(Protocol):
-    """A short way for messages that are published, see `wpsload.express`. None is ever needed."""
+    """A short way for messages that are published, see `_express.pyx`. None is ever needed."""
 
     def publish(self, publication: Publication, due_ns: int, now_ns: int, owner: Any) -> int:
         """Write the next message of `publication`; its ackId, 0 if it has to go the long way.
