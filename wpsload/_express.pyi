@@ -26,6 +26,7 @@ class Express:
         write: Any,
         outgoing: list[bytes],
         unsent: bytearray,
+        lags_ns: list[int] | None,
         reader: Any,
         session: PubSubSession,
         meter: Meter,

@@ -17,8 +17,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from libc.string cimport memcmp, memcpy, memset
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 from posix.unistd cimport close
 
 from wpsload._system cimport (
@@ -52,6 +52,27 @@ __all__ = ["Express", "Lane", "Template"]
 cdef extern from "sys/random.h" nogil:
     ssize_t getrandom(void *buffer, size_t size, unsigned int flags)
 
+cdef extern from "sys/socket.h" nogil:
+    const int SOL_SOCKET, SO_TIMESTAMPNS  # Source: socket(7)
+
+    cdef struct iovec:
+        void *iov_base
+        size_t iov_len
+
+    cdef struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+        void *msg_control
+        size_t msg_controllen
+
+    cdef struct cmsghdr:
+        int cmsg_level
+        int cmsg_type
+
+    ssize_t recvmsg(int fd, msghdr *message, int flags)
+    cmsghdr *CMSG_FIRSTHDR(msghdr *message)
+    void *CMSG_DATA(cmsghdr *header)
+
 cdef enum:
     LOOP_READ = 1  # of an io watcher
     MOST_READY = 64  # sockets in one turn
@@ -60,6 +81,7 @@ cdef enum:
     NUMBER_DIGITS = 8
     ACK_ID_DIGITS = 18  # those of 63 bits, and no more
     KEYS_AT_ONCE = 1024
+    ANCILLARY_BYTES = 64
 
 assert MOST_READY == MOST_HELD
 
@@ -85,11 +107,39 @@ cdef uint32_t mask_key() except? 0:
     return _keys[_keys_left]
 
 
+cdef int64_t nanoseconds(timespec *time) noexcept:
+    return <int64_t>time.tv_sec * 1_000_000_000 + time.tv_nsec
+
+
 cdef int64_t clock_ns() noexcept:
     """That of `wpsload.clock`, which is the monotonic one on Linux."""
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * 1_000_000_000 + now.tv_nsec
+    return nanoseconds(&now)
+
+
+cdef ssize_t receive(int fd, void *buffer, list lags_ns) except? -1:
+    """Read once; note in `lags_ns`, if there is one, how long what is read was in the kernel."""
+    if lags_ns is None:
+        return recv(fd, buffer, READ_BYTES, 0)
+    cdef char ancillary[ANCILLARY_BYTES]
+    cdef iovec where = iovec(buffer, READ_BYTES)
+    cdef msghdr message
+    memset(&message, 0, sizeof(message))
+    message.msg_iov = &where
+    message.msg_iovlen = 1
+    message.msg_control = ancillary
+    message.msg_controllen = sizeof(ancillary)
+    cdef ssize_t size = recvmsg(fd, &message, 0)
+    cdef cmsghdr *header = CMSG_FIRSTHDR(&message) if size > 0 else NULL
+    cdef timespec now
+    cdef int64_t lag_ns
+    if header != NULL and header.cmsg_level == SOL_SOCKET and header.cmsg_type == SO_TIMESTAMPNS:
+        clock_gettime(CLOCK_REALTIME, &now)
+        lag_ns = nanoseconds(&now) - nanoseconds(<timespec *>CMSG_DATA(header))
+        if lag_ns >= 0:  # or the clock of the wall was set back
+            lags_ns.append(lag_ns)
+    return size
 
 
 cdef void write_hex(uint8_t *at, uint64_t number, int digits) noexcept:
@@ -163,7 +213,7 @@ cdef class Lane:
     cdef Py_ssize_t _outgoing_bytes
     cdef Express _express
     cdef object _source, _write, _reader, _session, _meter, _sends, _services, _flush
-    cdef list _outgoing
+    cdef list _outgoing, _lags_ns
     cdef bytearray _unsent
     cdef dict _pending
     cdef object _publication  # the last one, and what became of it here
@@ -344,10 +394,11 @@ cdef class Express:
             (<Lane>watched)._is_over = True
         epoll_ctl(self._epoll, EPOLL_CTL_DEL, fd, NULL)  # the system forgets what is closed itself
 
-    def lane(self, int fd, *, source, write, outgoing, unsent, reader, session, meter):
+    def lane(self, int fd, *, source, write, outgoing, unsent, lags_ns, reader, session, meter):
         """The short way for the socket `fd` of `source`, which is the long one.
 
         Args:
+            lags_ns: where to note how long what is read was in the kernel, if it is to be.
             write: sends what is in `outgoing`, and keeps in `unsent` what the system does not take.
             reader: of frames; what it has begun to read it has to end.
             session: knows which requests are under way.
@@ -360,6 +411,7 @@ cdef class Express:
         lane._write = write
         lane._outgoing = outgoing
         lane._unsent = unsent
+        lane._lags_ns = lags_ns
         lane._reader = reader
         lane._session = session
         lane._pending = session.pending
@@ -418,7 +470,7 @@ cdef class Express:
             watched = self._watched.get(fds[count])
             if type(watched) is Lane:
                 if happened == EPOLLIN:
-                    size = recv(fds[count], at, READ_BYTES, 0)
+                    size = receive(fds[count], at, (<Lane>watched)._lags_ns)
                     if size < 0 and errno == EAGAIN:
                         continue
                     sizes[count] = size = max(size, 0)  # an error is an end, too

@@ -27,10 +27,11 @@ class Stream:
     """A connected socket of the system, set not to block. Its errors are `OSError`s.
 
     `unsent` is what was written and not yet taken by the operating system. `is_bare` is True if
-    reading and writing are nothing but what the system does.
+    what is read and written is what the system moves. `lags_ns` is where arrivals are noted, if
+    they are.
     """
 
-    __slots__ = ("_recv", "_send", "_socket", "is_bare", "unsent")
+    __slots__ = ("_recv", "_send", "_socket", "is_bare", "lags_ns", "unsent")
 
     def __init__(self, sock: Any) -> None:
         self._socket = sock
@@ -38,6 +39,7 @@ class Stream:
         self._send = sock.send
         self.unsent = bytearray()
         self.is_bare = True
+        self.lags_ns: list[int] | None = None
 
     def fileno(self) -> int:
         """The file descriptor, to wait for."""
@@ -93,7 +95,7 @@ class Stream:
             return data
 
         self._recv = recv
-        self.is_bare = False
+        self.lags_ns = lags_ns
 
     def drain(self) -> None:
         """Go on with what was kept."""

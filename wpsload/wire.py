@@ -201,6 +201,7 @@ class Wire:
             write=self._write,
             outgoing=self._outgoing,
             unsent=stream.unsent,
+            lags_ns=stream.lags_ns,
             reader=self._reader,
             session=session,
             meter=meter,
