@@ -62,8 +62,9 @@ lock: $(VENV)/.dev  ## Choose the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile -q --universal --no-strip-extras --upgrade --generate-hashes --no-annotate \
 		--no-header --exclude-newer "$$(date -u -d '-7 days' +%F)" pyproject.toml --group dev -c .ci/lock/run.txt -o .ci/lock/dev.txt
 
-clean:  ## Remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean:  ## Remove the virtual environment, caches, and what was compiled
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build wpsload.egg-info
+	rm -f wpsload/*.c wpsload/*.so wpsload/standin/*.c wpsload/standin/*.so
 
 # Packages are pinned with hashes; the stamp files make a second call do nothing.
 $(VENV)/.run: .ci/lock/run.txt pyproject.toml $(wildcard wpsload/*.pyx wpsload/*.pxd wpsload/standin/*.pyx)

@@ -48,6 +48,7 @@ LAYERS = {
         *("arguments", "embedded", "interrupt", "negotiate", "report_command", "report_files"),
         *("app", "app_command", "listening", "minting"),
         *(
+            "compiled",
             "standin.access",
             "standin.delivery",
             "standin.late",

@@ -23,6 +23,7 @@ class Express:
         fd: int,
         *,
         source: Source,
+        is_bare: bool,
         write: Any,
         outgoing: list[bytes],
         unsent: bytearray,

@@ -8,7 +8,7 @@ goes on to them, in order. There is one state, which is theirs: the lists, the d
 the counters of the Python objects are read and written here, so that each message may go either
 way. A test has both ways do the same.
 
-Built where there is a compiler and epoll. All else works without it, at twice the CPU a message.
+Built where there is a compiler and epoll. All works without it, at up to twice the CPU a message.
 """
 
 import sys
@@ -80,7 +80,7 @@ cdef enum:
     TIME_DIGITS = 16
     NUMBER_DIGITS = 8
     ACK_ID_DIGITS = 18  # those of 63 bits, and no more
-    KEYS_AT_ONCE = 1024
+    KEYS_AT_ONCE = 64  # as many bytes as getrandom(2) never gives in part
     ANCILLARY_BYTES = 64
 
 assert MOST_READY == MOST_HELD
@@ -164,11 +164,11 @@ cdef class Template:
         self._back = back
         self._is_numbered = is_numbered
 
-    def frame(self, int64_t sent_ns, uint32_t number, int64_t ack_id, uint32_t mask_key):
+    def frame(self, int64_t sent_ns, int64_t number, int64_t ack_id, uint32_t mask_key):
         """One message, stamped with `sent_ns` and `number`."""
         return self.write(sent_ns, number, ack_id, mask_key)
 
-    cdef bytes write(self, int64_t sent_ns, uint32_t number, int64_t ack_id, uint32_t key):
+    cdef bytes write(self, int64_t sent_ns, int64_t number, int64_t ack_id, uint32_t key):
         cdef char digits[ACK_ID_DIGITS + 2]
         cdef int count = 0
         while ack_id or not count:
@@ -186,7 +186,7 @@ cdef class Template:
         at[1] = MASKED | (size if not size_bytes else 126 if size_bytes == 2 else 127)
         at += 2
         for i in range(size_bytes):
-            at[i] = (size >> (8 * (size_bytes - 1 - i))) & 0xFF
+            at[i] = (<uint64_t>size >> (8 * (size_bytes - 1 - i))) & 0xFF
         at += size_bytes
         memcpy(at, &key, 4)
         at += 4
@@ -209,15 +209,13 @@ cdef class Lane:
     """The short way of one connection, made by `Express.lane`, until `end` or its socket is gone."""
 
     cdef int _fd
-    cdef bint _is_over, _is_held
+    cdef bint _is_over, _is_held, _is_bare
     cdef Py_ssize_t _outgoing_bytes
     cdef Express _express
     cdef object _source, _write, _reader, _session, _meter, _sends, _services, _flush
     cdef list _outgoing, _lags_ns
     cdef bytearray _unsent
     cdef dict _pending
-    cdef object _publication  # the last one, and what became of it here
-    cdef Template _template
 
     def end(self):
         """Everything goes the long way from now on."""
@@ -233,16 +231,18 @@ cdef class Lane:
         """
         if self._is_over or self._unsent:
             return 0
-        if publication is not self._publication:
-            self._publication = publication
-            parts = publication.around_stamp() if type(publication) is Stamped else None
-            self._template = None if parts is None else Template(*parts)
-        if self._template is None:
+        if type(publication) is not Stamped:
+            return 0
+        template = publication.template
+        if template is None:
+            parts = publication.around_stamp()
+            publication.template = template = False if parts is None else Template(*parts)
+        if template is False:
             return 0
         session, stream, meter = self._session, publication.stream, self._meter
         number = stream.sequence
         ack_id = session.next_ack_id
-        cdef bytes frame = self._template.write(due_ns, number, ack_id, mask_key())
+        cdef bytes frame = (<Template>template).write(due_ns, number, ack_id, mask_key())
         session.next_ack_id = ack_id + 1
         self._pending[ack_id] = _new_pending(
             Pending, (SEND_TO_GROUP, due_ns, now_ns, None, owner, stream, number)
@@ -269,7 +269,7 @@ cdef class Lane:
         cdef list outgoing = self._outgoing
         if not outgoing:
             return
-        if self._is_over or self._unsent:
+        if self._is_over or self._unsent or not self._is_bare:
             self._write()
             return
         cdef bytes data = outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
@@ -392,12 +392,27 @@ cdef class Express:
         watched = self._watched.pop(fd)
         if type(watched) is Lane:
             (<Lane>watched)._is_over = True
+            (<Lane>watched)._flush = None  # or it would wait for the garbage collector
         epoll_ctl(self._epoll, EPOLL_CTL_DEL, fd, NULL)  # the system forgets what is closed itself
 
-    def lane(self, int fd, *, source, write, outgoing, unsent, lags_ns, reader, session, meter):
+    def lane(
+        self,
+        int fd,
+        *,
+        source,
+        bint is_bare,
+        write,
+        outgoing,
+        unsent,
+        lags_ns,
+        reader,
+        session,
+        meter,
+    ):
         """The short way for the socket `fd` of `source`, which is the long one.
 
         Args:
+            is_bare: the socket moves what is read and written; else `source` and `write` do.
             lags_ns: where to note how long what is read was in the kernel, if it is to be.
             write: sends what is in `outgoing`, and keeps in `unsent` what the system does not take.
             reader: of frames; what it has begun to read it has to end.
@@ -408,6 +423,7 @@ cdef class Express:
         lane._fd = fd
         lane._express = self
         lane._source = source
+        lane._is_bare = is_bare
         lane._write = write
         lane._outgoing = outgoing
         lane._unsent = unsent
@@ -421,11 +437,6 @@ cdef class Express:
         lane._flush = lane.flush
         self._watched[fd] = lane
         return lane
-
-    cdef object _source(self, int fd):
-        """What is watched at `fd` the long way."""
-        watched = self._watched.get(fd)
-        return (<Lane>watched)._source if type(watched) is Lane else watched
 
     cdef int _handle_lane(
         self, Lane lane, const char *data, Py_ssize_t size, int64_t read_ns
@@ -468,8 +479,9 @@ cdef class Express:
             happened = events[i].events
             fds[count] = events[i].data.fd
             watched = self._watched.get(fds[count])
+            source = watched
             if type(watched) is Lane:
-                if happened == EPOLLIN:
+                if happened == EPOLLIN and (<Lane>watched)._is_bare:
                     size = receive(fds[count], at, (<Lane>watched)._lags_ns)
                     if size < 0 and errno == EAGAIN:
                         continue
@@ -479,12 +491,12 @@ cdef class Express:
                     arrived.append((watched, None))
                     count += 1
                     continue
-                watched = (<Lane>watched)._source
-            if watched is not None:  # one before it may have closed this one
+                source = (<Lane>watched)._source
+            if source is not None:  # one before it may have closed this one
                 try:
-                    data = watched.read(happened > EPOLLIN and happened & EPOLLOUT != 0)
+                    data = source.read(happened > EPOLLIN and happened & EPOLLOUT != 0)
                 except BaseException:  # gevent would watch no socket any more
-                    self._hub.handle_error(watched, *sys.exc_info())
+                    self._hub.handle_error(source, *sys.exc_info())
                 else:
                     if data is not None:
                         read_ns[count] = clock_ns()
@@ -497,7 +509,9 @@ cdef class Express:
                 if data is None:
                     at += sizes[i]
                     self._handle_lane(watched, at - sizes[i], sizes[i], read_ns[i])
-                elif self._source(fds[i]) is watched:
+                elif type(watched) is Lane:
+                    self._handle_lane(watched, data, len(data), read_ns[i])
+                elif self._watched.get(fds[i]) is watched:
                     watched.handle(data, read_ns[i])
             except BaseException:
                 self._hub.handle_error(watched, *sys.exc_info())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from wpsload.agenda import Act, Agenda, Entry
 from wpsload.alarm import Alarm, LoopAlarm, TimerfdAlarm, has_timerfd
 from wpsload.clock import clock_ns
+from wpsload.compiled import load
 from wpsload.poller import EpollPoller, Poller, WatcherPoller, has_epoll
 from wpsload.stream import Stream
 from wpsload.turn import Turn
@@ -35,12 +36,9 @@ _STAMPED_EVERY = 64  # the kernel's time of arrival costs 1 µs a read, so few c
 
 
 def compiled() -> "type[Express] | None":
-    """The poller of `_express.pyx`; None if there was no compiler, or no epoll."""
-    try:
-        from wpsload._express import Express
-    except ImportError:
-        return None
-    return Express
+    """The poller of `_express.pyx`, if it was compiled, see `wpsload.compiled`."""
+    express = load("wpsload._express")
+    return None if express is None else express.Express
 
 
 class Engine:

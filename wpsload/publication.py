@@ -28,6 +28,7 @@ _STAMPED_BYTES = {False: 30, True: 51}  # divisible by 3: in base64 nothing behi
 _TEXT = {False: b"%b%016x%b%d}", True: b"%b%024x%b%d}"}
 _BEFORE_BASE64 = {False: b"%b%016x", True: b"%b%024x:"}
 _LITTLE: Literal["little"] = "little"
+_LONGEST_COPY_BYTES = 16_384
 # By the sizes of the filler and of the rest, for all publications, so that those of thousands of
 # clients find it in the processor's cache.
 _PREPARED: dict[int, dict[int, tuple[bytes, int, int]]] = {}
@@ -57,6 +58,8 @@ class Stamped:
         clock: name of the clock that send times are read from, see `wpsload.payload`.
         stream: numbers them, if it is one of a group.
 
+    `template` is for whoever writes its frames in another way: what they keep of it.
+
     Raises:
         LocalProtocolError: if `group` is no group name.
     """
@@ -72,6 +75,7 @@ class Stamped:
         "_periods",
         "_prepared",
         "stream",
+        "template",
     )
 
     def __init__(
@@ -112,11 +116,16 @@ class Stamped:
         self._back = whole[after:cut] + whole[filler_end : -len(b"0}")]
         self._cut = 2 * _PERIOD + cut
         self._prepared = _PREPARED.setdefault(len(self._filler), {})
+        self.template: object = None
 
     def around_stamp(self) -> tuple[bytes, bytes, bool] | None:
         """What stands before the digits of the stamp, and behind them up to the ack id, and whether
-        they have a number; None if the stamp is in base64."""
-        if self._mark is not None:
+        they have a number; None if the stamp is in base64.
+
+        None for a large one as well: its filler is masked here for nothing, and a copy of it for
+        each client would take too much memory.
+        """
+        if self._mark is not None or len(self._filler) > _LONGEST_COPY_BYTES:
             return None
         front = self._front[2 * _PERIOD :]
         before_filler = self._cut - 2 * _PERIOD - len(front) - _DIGITS[self._is_numbered]

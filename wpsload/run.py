@@ -143,8 +143,9 @@ class LoadRun:
             self._engines[name] = Engine(get_hub(), name)
             if name == "fast" and has_epoll() and compiled() is None:
                 _log.warning(
-                    "the compiled part of wpsload is missing, and a message costs twice the CPU: "
-                    "install a C compiler and Python's headers, then wpsload again"
+                    "the compiled part of wpsload is missing or of another version, and a message "
+                    "costs up to twice the CPU: see to it that there are a C compiler and Python's "
+                    "headers, and install wpsload again"
                 )
         return self._engines[name]
 

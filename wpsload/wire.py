@@ -51,6 +51,7 @@ class Wire:
         "_is_moving",
         "_is_over",
         "_is_write_wanted",
+        "_lane",
         "_limits",
         "_mask_keys",
         "_outgoing",
@@ -86,6 +87,7 @@ class Wire:
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
         self._is_flush_due = False
+        self._lane: Lane | None = None
         self._is_close_sent = False
         self._is_broken = False  # nothing can be written; reading will tell why
         self._is_over = False
@@ -191,13 +193,14 @@ class Wire:
         if (
             express is None
             or stream is None
-            or not stream.is_bare
+            or self._is_broken
             or self._reader.max_message_bytes < frames.SHORT_BYTES
         ):
             return None
-        return express.lane(
+        self._lane = express.lane(
             self._fd,
             source=self,
+            is_bare=stream.is_bare,
             write=self._write,
             outgoing=self._outgoing,
             unsent=stream.unsent,
@@ -206,6 +209,7 @@ class Wire:
             session=session,
             meter=meter,
         )
+        return self._lane
 
     @property
     def is_drained(self) -> bool:
@@ -265,7 +269,7 @@ class Wire:
         try:
             is_gone = stream.write(data)
         except OSError:
-            self._is_broken = True
+            self._break()
             return
         if not is_gone:
             if self.is_writable and stream.unsent_bytes >= UNSENT_LIMIT_BYTES:
@@ -284,13 +288,18 @@ class Wire:
         try:
             stream.drain()
         except OSError:
-            self._is_broken = True
+            self._break()
         if self._is_broken or not stream.unsent_bytes:
             self._stalled.cancel()
             self._stalled = None
             self.is_writable = True
             self._engine.poller.want_write(stream.fileno(), False)
             self._owner.writable()
+
+    def _break(self) -> None:
+        self._is_broken = True
+        if self._lane is not None:
+            self._lane.end()  # nothing is to be written behind what was cut off
 
     def _watch(self) -> None:
         """Give the peer up that takes nothing at all within the time for an ack."""

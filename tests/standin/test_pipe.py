@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from serving import DEADLINE_S
 
-from wpsload.standin.pipe import EpollPipes, Pipe, Pipes, TransportPipes, Turn, compiled, open_pipes
+from wpsload.compiled import load
+from wpsload.standin.pipe import EpollPipes, Pipe, Pipes, TransportPipes, Turn, open_pipes
 
 Open = Callable[[Turn], Pipes]
 
 KINDS: dict[str, Open] = {"transport": lambda _turn: TransportPipes()}
 if hasattr(select, "epoll"):
     KINDS["epoll"] = lambda turn: EpollPipes(turn, is_compiled=False)
-if compiled is not None:
+if load("wpsload.standin._ready") is not None:
     KINDS["compiled"] = lambda turn: EpollPipes(turn, is_compiled=True)
 
 LARGE = bytes(8 * 1024 * 1024)
@@ -29,6 +30,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.data = bytearray()
+        self.is_between_messages = True
         self.losses = 0
         self.act: Callable[[], None] | None = None
 

@@ -18,10 +18,18 @@ ready = pytest.importorskip("wpsload.standin._ready")
 
 
 @dataclass
+class Receiver:
+    """What is looked at of a receiver."""
+
+    is_between_messages: bool = True
+
+
+@dataclass
 class Pipe:
     """What is looked at of a pipe."""
 
     fd: int = -1
+    receiver: Receiver = field(default_factory=Receiver)
     is_closing: bool = False
     is_kept: bool = False
 
@@ -96,6 +104,16 @@ def test_a_frame_that_is_not_masked_is_no_message() -> None:
     """It breaks the protocol, which the reader of frames says."""
     data = frames.encode(frames.TEXT, b"{}")
     assert [(events, told) for _, events, told in read(data)] == [(select.EPOLLIN, data)]
+
+
+def test_within_a_message_bytes_are_bytes() -> None:
+    """What looks like a frame there may be none."""
+    data = masked(0x81, b"{}")
+    with pair() as (ours, theirs), select.epoll() as epoll:
+        epoll.register(ours, select.EPOLLIN)
+        pipe = Pipe(ours.fileno(), Receiver(is_between_messages=False))
+        theirs.sendall(data)
+        assert ready.read_ready(epoll, {pipe.fd: pipe}) == [(pipe, select.EPOLLIN, data)]
 
 
 def test_the_end_and_a_closing_pipe_are_the_pipes_own() -> None:

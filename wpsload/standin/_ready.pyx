@@ -37,7 +37,8 @@ def read_ready(epoll, dict pipes):
 
     A list of tuples: the pipe, what happened to its socket, and the bytes that were read; None if
     the pipe has to read, as there is more to it. If the bytes are nothing but one text message of a
-    client, in ASCII, then they are its payload, and what happened is 0.
+    client, in ASCII, and its receiver is between messages, then they are its payload, and what
+    happened is 0.
     """
     cdef epoll_event events[MOST_READY]
     cdef list ready = []
@@ -59,7 +60,9 @@ def read_ready(epoll, dict pipes):
             if errno != EAGAIN:
                 ready.append((pipe, happened, None))
             continue
-        start = unmasked_text(<uint8_t *>_buffer, size)
+        start = 0
+        if pipe.receiver.is_between_messages:
+            start = unmasked_text(<uint8_t *>_buffer, size)
         if start:
             happened = 0
         ready.append((pipe, happened, PyBytes_FromStringAndSize(_buffer + start, size - start)))

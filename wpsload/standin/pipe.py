@@ -11,10 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
-try:
-    from wpsload.standin import _ready as compiled
-except ImportError:
-    compiled = None  # type: ignore[assignment]  # there was no compiler, or no epoll
+from wpsload.compiled import load
 
 __all__ = [
     "EpollPipes",
@@ -23,7 +20,6 @@ __all__ = [
     "Receiver",
     "TransportPipes",
     "Turn",
-    "compiled",
     "open_pipes",
 ]
 
@@ -38,7 +34,12 @@ _BATCH = 256  # sockets in one go, before timers and HTTP have their turn
 
 
 class Receiver(Protocol):
-    """Told by its pipe, from the event loop."""
+    """Told by its pipe, from the event loop.
+
+    `is_between_messages` is False while it waits for the rest of one.
+    """
+
+    is_between_messages: bool
 
     def received(self, data: bytes) -> None:
         """Some bytes arrived."""
@@ -194,15 +195,16 @@ class EpollPipes:
     """All of them behind one file descriptor, which the running event loop watches.
 
     Each time it is ready makes a turn of its own, after which `turn` ends. If `is_compiled`, then
-    reading and writing are; that reads one socket after another and handles them afterwards, too.
+    reading and writing are compiled, where that is to be had.
     """
 
-    def __init__(self, turn: Turn, *, is_compiled: bool = compiled is not None) -> None:
+    def __init__(self, turn: Turn, *, is_compiled: bool = True) -> None:
         self._turn = turn
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
         self._read_ready = _read_ready
-        if is_compiled:
+        compiled = load("wpsload.standin._ready") if is_compiled else None
+        if compiled is not None:
             self._read_ready = compiled.read_ready
             turn.flush_all = compiled.write_all
         self._pipes: dict[int, _EpollPipe] = {}
@@ -248,7 +250,6 @@ class _EpollPipe:
         "_loop",
         "_pipes",
         "_received",
-        "_receiver",
         "_recv",
         "_send",
         "_socket",
@@ -257,6 +258,7 @@ class _EpollPipe:
         "is_closing",
         "is_kept",
         "message",
+        "receiver",
     )
 
     def __init__(
@@ -273,7 +275,7 @@ class _EpollPipe:
         self._recv = sock.recv
         self._send = sock.send
         self._unsent = bytearray()
-        self._receiver = receiver
+        self.receiver = receiver
         self._received = receiver.received
         self.message = receiver.message
         self._loop = loop
@@ -390,7 +392,7 @@ class _EpollPipe:
     def _lose(self) -> None:
         self._unsent.clear()
         self._socket.close()
-        self._receiver.lost()
+        self.receiver.lost()
 
 
 def open_pipes(turn: Turn) -> Pipes:

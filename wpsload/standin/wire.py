@@ -98,6 +98,7 @@ class Wire:
             is_peer_client=True, max_message_bytes=max_message_bytes, unmask=unmasked
         )
         self._feed = self._reader.feed
+        self.is_between_messages = True
         self._hub = hub
         self._receive = hub.receive if line is None else partial(self._receive_later, line)
         self._ledger = ledger
@@ -139,16 +140,16 @@ class Wire:
                 self._answer_close(code)
                 self.pipe.close()
                 return
+        self.is_between_messages = self._reader.is_between_messages
         if (error := self._reader.error) is not None:
             self._refuse(error)
 
     def message(self, payload: bytes) -> None:
         """Handle a frame that was read by somebody else; called by the pipe."""
-        reader = self._reader
-        if reader.is_between_messages and len(payload) <= reader.max_message_bytes:
+        if len(payload) <= self._reader.max_message_bytes:
             self._silent_intervals = 0
             self._handle(payload, is_text=True)
-        else:  # it should not have come: the reader knows what to say
+        else:  # the reader knows what to say
             self.received(frames.encode(TEXT, payload, mask_key=_NO_MASK))
 
     def _handle(self, payload: bytes, *, is_text: bool) -> None:
