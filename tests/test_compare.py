@@ -20,7 +20,7 @@ from wpsload.record_file import read_record
 LOAD = (
     *("--users", "12", "--spawn-rate", "12", "--run-time", "18s"),
     *("--wps-group-size", "4", "--wps-interval", "100ms", "--wps-payload-bytes", "200"),
-    *("--wps-warm-up", "1s", "--wps-verdict", "off", "--wps-seed", "one"),
+    *("--wps-warm-up", "1s", "--wps-verdict", "warn", "--wps-seed", "one"),
 )
 
 
