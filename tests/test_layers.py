@@ -24,6 +24,7 @@ LAYERS = {
             "clock_offset",
             "comparison",
             "comparison_lines",
+            "compiled",
             "familiar",
             "fan_out",
             "ladder",
@@ -48,7 +49,6 @@ LAYERS = {
         *("arguments", "embedded", "interrupt", "negotiate", "report_command", "report_files"),
         *("app", "app_command", "listening", "minting"),
         *(
-            "compiled",
             "standin.access",
             "standin.delivery",
             "standin.late",

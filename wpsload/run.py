@@ -20,7 +20,7 @@ from gevent.lock import RLock
 from wpsload.arrivals import Plan, due_times_ns
 from wpsload.clock import CLOCK, clock_ns, unix_s
 from wpsload.dialing import Address
-from wpsload.engine import Engine, compiled
+from wpsload.engine import Engine
 from wpsload.familiar import Familiar
 from wpsload.fan_out import FanOut
 from wpsload.histogram import Histogram
@@ -141,7 +141,7 @@ class LoadRun:
         name = self.settings.engine
         if name not in self._engines:  # kept for good, as it holds files that it never gives back
             self._engines[name] = Engine(get_hub(), name)
-            if name == "fast" and has_epoll() and compiled() is None:
+            if name == "fast" and has_epoll() and self._engines[name].express is None:
                 _log.warning(
                     "the compiled part of wpsload is missing or of another version, and a message "
                     "costs up to twice the CPU: see to it that there are a C compiler and Python's "

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
+from wpsload.compiled import load
 from wpsload.errors import LocalProtocolError, RemoteProtocolError
 from wpsload.standin.faults import DELIVERY_FAULTS, Faults
 from wpsload.standin.ledger import Kind, Ledger
@@ -39,11 +40,6 @@ from wpsload.subprotocol import (
     encode_success,
 )
 
-try:
-    from wpsload.standin._repeated import LastSend
-except ImportError:
-    LastSend = None  # type: ignore[assignment, misc]  # there was no compiler
-
 __all__ = [
     "Abort",
     "Admission",
@@ -66,6 +62,7 @@ listener that takes everything and answers nothing."""
 REMEMBERED_ACK_IDS = 1000
 """Ack ids of one connection that are known as done. Source: protocol reference, 4.3."""
 
+_repeated = load("wpsload.standin._repeated")
 _PONG = encode_response(Pong())
 
 _REQUEST_TYPES: dict[type[Request], str] = {
@@ -190,7 +187,7 @@ class _Client:
         self.may_send = admission.permissions.send.allows
         self.may_send_anywhere = admission.permissions.send.is_any
         self.groups: set[str] = set()
-        self._last_send = None if LastSend is None else LastSend()
+        self._last_send = None if _repeated is None else _repeated.LastSend()
         # Nearly every client counts its ack ids up. As long as it does, two numbers know them all;
         # thousands of sets would not stay in the processor's cache.
         self._first_done = -1  # of those that are remembered
@@ -203,7 +200,8 @@ class _Client:
         last_send = self._last_send
         if last_send is None:
             return decode_request(payload)
-        if (like_the_last := last_send.read(payload)) is not None:
+        like_the_last: Request | None = last_send.read(payload)
+        if like_the_last is not None:
             return like_the_last
         request = decode_request(payload)
         if type(request) is SendToGroup:
