@@ -10,6 +10,7 @@ public class PubSub implements WebSocket.Listener {
     private final StringBuilder frame = new StringBuilder();
     private final CountDownLatch closed = new CountDownLatch(1);
     private final String group;
+    private CompletableFuture<?> sent = CompletableFuture.completedFuture(null); // the JDK takes one at a time
 
     PubSub(String group) {
         this.group = group;
@@ -30,8 +31,10 @@ public class PubSub implements WebSocket.Listener {
         client.closed.await();
     }
 
-    private void ask(WebSocket socket, String request) { // the JDK has no JSON; a group without quotes will do
-        socket.sendText("{" + request.replace('\'', '"').formatted(group) + "}", true);
+    private synchronized void ask(WebSocket socket, String request) {
+        String text = "{" + request.replace('\'', '"').formatted(group) + "}"; // the JDK has no JSON
+        sent = sent.thenCompose(done -> socket.sendText(text, true));
+        sent.exceptionally(error -> { onError(socket, error); return null; });
     }
 
     @Override
