@@ -194,6 +194,18 @@ def test_what_was_read_once_is_known(user_id: str | None) -> None:
     assert learn(familiar, frame(3)) == at
 
 
+@pytest.mark.parametrize("change", [bytes.upper, lambda digits: b"_" + digits[1:]])
+def test_digits_are_as_the_parser_has_them(change: Callable[[bytes], bytes]) -> None:
+    """What else Python would read as a number is no stamp."""
+    familiar = new_familiar()
+    frame = encode_response(
+        GroupMessage("g", stamp(new_stamp(0xABC), size_bytes=200), "text", None)
+    )
+    at = learn(familiar, frame)
+    changed = frame[:at] + change(frame[at : at + 16]) + frame[at + 16 :]
+    assert said(familiar, changed, at) is general(changed) is None
+
+
 @given(
     make=messages(),
     sent_ns=times_ns,

@@ -74,11 +74,11 @@ class Familiar:
         if payload[digits_end:filler_end] != self._filler or payload[filler_end:] not in known[0]:
             return None
         digits = payload[stamp_at:digits_end]
-        try:
-            stamped = int(digits, 16) if digits.isalnum() else None
-        except ValueError:
+        if not digits.isalnum() or digits.lower() != digits:
             return None
-        if stamped is None:
+        try:
+            stamped = int(digits, 16)
+        except ValueError:
             return None
         lead_ns = self.lead_ns[known[1]]
         if self._is_numbered:
