@@ -35,11 +35,8 @@ _MARK = "wps1:"
 _NUMBERED_MARK = "wps2:"
 _CLOCK_DIGITS = 8
 _SENT_DIGITS = 16
-_CLOCK_END = len(_MARK) + _CLOCK_DIGITS
-_SENT_START = _CLOCK_END + 1
-_SENT_END = _SENT_START + _SENT_DIGITS
 
-MIN_PAYLOAD_BYTES = _SENT_END + 1
+MIN_PAYLOAD_BYTES = len(_MARK) + _CLOCK_DIGITS + 1 + _SENT_DIGITS + 1
 """Smallest payload with room for a stamp without a number."""
 
 _STREAM_DIGITS = 11
@@ -47,13 +44,17 @@ _RUN_SHIFT = 30  # of 44 bits: the upper ones name the run, the others a sender 
 MOST_RUN = (1 << 4 * _STREAM_DIGITS - _RUN_SHIFT) - 1
 """The greatest number that a run can have."""
 _NUMBER_DIGITS = 8
+_BARE = re.compile(
+    rf"{_MARK}(?P<clock>.{{{_CLOCK_DIGITS}}}):(?P<sent>[0-9a-f]{{{_SENT_DIGITS}}}):",
+    re.ASCII | re.DOTALL,
+)
 _NUMBERED = re.compile(
     rf"{_NUMBERED_MARK}(?P<clock>.{{{_CLOCK_DIGITS}}}):(?P<stream>[0-9a-f]{{{_STREAM_DIGITS}}}):"
     rf"(?P<sent>[0-9a-f]{{{_SENT_DIGITS}}})(?P<number>[0-9a-f]{{{_NUMBER_DIGITS}}}):",
     re.ASCII | re.DOTALL,
 )
 
-MIN_NUMBERED_BYTES = _SENT_END + _STREAM_DIGITS + 1 + _NUMBER_DIGITS + 1
+MIN_NUMBERED_BYTES = MIN_PAYLOAD_BYTES + _STREAM_DIGITS + 1 + _NUMBER_DIGITS
 """Smallest payload with room for a stamp with a number."""
 
 
@@ -131,16 +132,9 @@ def read(data: Any) -> Stamp | None:
     if found := _NUMBERED.match(data):
         sent_ns, stream, number = (int(found[name], 16) for name in ("sent", "stream", "number"))
         return Stamp(found["clock"], sent_ns, stream, number)
-    if not data.startswith(_MARK):
-        return None
-    digits = data[_SENT_START:_SENT_END]
-    try:
-        sent_ns = int(digits, 16)
-    except ValueError:
-        return None
-    if len(digits) != _SENT_DIGITS or data[_SENT_END : _SENT_END + 1] != ":":
-        return None
-    return Stamp(data[len(_MARK) : _CLOCK_END], sent_ns)
+    if found := _BARE.match(data):
+        return Stamp(found["clock"], int(found["sent"], 16))
+    return None
 
 
 def latency_ns(stamp: Stamp | None, *, lead_ns: Mapping[str, int], now_ns: int) -> int | None:
