@@ -1,10 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The short way of a published message: from the socket to its ack, and to the next message.
+"""The short way of a published message: from the time it is due, or the ack before it, to its ack.
 
 What `poller`, `wire`, `session`, `publication` and `publishing` do together in Python for a message
 like most, a `Lane` does here without Python in between: read the socket, tell an ack by its looks,
-time it, write the next message of a closed loop, mask it, send it. Whatever is not exactly that
-goes on to them, in order. There is one state, which is theirs: the lists, the dict of requests and
+time it, write the next message of a closed loop, mask it, send it; and a `Pace` writes those of an
+open loop when they are due. Whatever is not exactly that goes on to them, in order. There is one state, which is theirs: the lists, the dict of requests and
 the counters of the Python objects are read and written here, so that each message may go either
 way. A test has both ways do the same.
 
@@ -16,9 +16,10 @@ import sys
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
-from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
+from cpython.ref cimport PyObject
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, itimerspec, timespec
 from posix.unistd cimport close
 
 from wpsload._system cimport (
@@ -43,14 +44,19 @@ from wpsload._system cimport (
 )
 from wpsload.metrics import SEND_TO_GROUP, SEND_TO_GROUP_SERVICE
 from wpsload.publication import Stamped
-from wpsload.publishing import ClosedLoop
+from wpsload.publishing import LATE_NS, MOST_AT_ONCE, NEVER_NS, ClosedLoop
 from wpsload.session import ACK_END, ACK_START, Pending
 from wpsload.turn import MOST_HELD
 
-__all__ = ["Express", "Lane", "Template"]
+__all__ = ["Express", "Lane", "Pace", "Template"]
 
 cdef extern from "sys/random.h" nogil:
     ssize_t getrandom(void *buffer, size_t size, unsigned int flags)
+
+cdef extern from "sys/timerfd.h" nogil:
+    const int TFD_NONBLOCK, TFD_CLOEXEC, TFD_TIMER_ABSTIME
+    int timerfd_create(int clock, int flags)
+    int timerfd_settime(int fd, int flags, const itimerspec *new, itimerspec *old)
 
 cdef extern from "sys/socket.h" nogil:
     const int SOL_SOCKET, SO_TIMESTAMPNS  # Source: socket(7)
@@ -75,13 +81,14 @@ cdef extern from "sys/socket.h" nogil:
 
 cdef enum:
     LOOP_READ = 1  # of an io watcher
-    MOST_READY = 64  # sockets in one turn
+    MOST_READY = 64  # sockets in one turn, and paces
     FLUSH_BYTES = 65536  # so much waits for the turn to end, so that the unsent stays bounded
     TIME_DIGITS = 16
     NUMBER_DIGITS = 8
     ACK_ID_DIGITS = 18  # those of 63 bits, and no more
     KEYS_AT_ONCE = 64  # as many bytes as getrandom(2) never gives in part
     ANCILLARY_BYTES = 64
+    SOON_NS = 20_000  # no turn of the loop takes less: what is due by then needs no clock to be set
 
 assert MOST_READY == MOST_HELD
 
@@ -89,6 +96,9 @@ cdef bytes _ack_start = ACK_START, _ack_end = ACK_END
 cdef const char *START = _ack_start
 cdef const char *END = _ack_end
 cdef Py_ssize_t START_BYTES = len(_ack_start), END_BYTES = len(_ack_end)
+cdef int64_t _late_ns = LATE_NS
+cdef int64_t _never_ns = NEVER_NS
+cdef int _most_at_once = MOST_AT_ONCE
 cdef object _new_pending = tuple.__new__  # the class's own takes twice as long
 cdef const char *HEX = b"0123456789abcdef"
 
@@ -212,7 +222,7 @@ cdef class Lane:
     cdef bint _is_over, _is_held, _is_bare
     cdef Py_ssize_t _outgoing_bytes
     cdef Express _express
-    cdef object _source, _write, _reader, _session, _meter, _sends, _services, _flush
+    cdef object _source, _write, _reader, _session, _meter, _sends, _services
     cdef list _outgoing, _lags_ns
     cdef bytearray _unsent
     cdef dict _pending
@@ -231,18 +241,13 @@ cdef class Lane:
         """
         if self._is_over or self._unsent:
             return 0
-        if type(publication) is not Stamped:
-            return 0
-        template = publication.template
+        cdef Template template = self._template_of(publication)
         if template is None:
-            parts = publication.around_stamp()
-            publication.template = template = False if parts is None else Template(*parts)
-        if template is False:
             return 0
         session, stream, meter = self._session, publication.stream, self._meter
         number = stream.sequence
         ack_id = session.next_ack_id
-        cdef bytes frame = (<Template>template).write(due_ns, number, ack_id, mask_key())
+        cdef bytes frame = template.write(due_ns, number, ack_id, mask_key())
         session.next_ack_id = ack_id + 1
         self._pending[ack_id] = _new_pending(
             Pending, (SEND_TO_GROUP, due_ns, now_ns, None, owner, stream, number)
@@ -255,14 +260,53 @@ cdef class Lane:
         meter.sent_bytes += size - (6 if size < 132 else 8 if size < 65544 else 14)
         if self._outgoing_bytes > FLUSH_BYTES:
             self.flush()
-        elif not self._is_held:
-            turn = self._express._turn
-            if turn.is_under_way:
-                self._is_held = True
-                turn.hold(self._flush)
+        elif not self._is_held and self._express._is_in_turn:
+            self._is_held = True
+            self._express.hold(self)
         return ack_id
 
-    def flush(self):
+    def pace(
+        self,
+        loop,
+        publication,
+        *,
+        due_times_ns,
+        int64_t due_ns,
+        int64_t free_ns,
+        int64_t most_late_ns,
+    ):
+        """The short way of `loop`, which hands over when its messages are due; None without one.
+
+        Args:
+            due_ns: when the next message is due; `due_times_ns` gives the others.
+            free_ns: what was due before is late since then.
+            most_late_ns: what would be later is for the loop itself.
+        """
+        if self._is_over or due_ns == _never_ns or self._template_of(publication) is None:
+            return None
+        cdef Pace pace = Pace()
+        pace._lane = self
+        pace._loop = loop
+        pace._publication = publication
+        pace._due_times_ns = due_times_ns
+        pace._due_ns = due_ns
+        pace._free_ns = free_ns
+        pace._most_late_ns = most_late_ns
+        pace._meter = self._meter
+        self._express.begin(pace)
+        return pace
+
+    cdef Template _template_of(self, publication):
+        """None if its messages have to go the long way."""
+        if type(publication) is not Stamped:
+            return None
+        template = publication.template
+        if template is None:
+            parts = publication.around_stamp()
+            publication.template = template = False if parts is None else Template(*parts)
+        return None if template is False else <Template>template
+
+    cpdef flush(self):
         """Send what was written. What the system does not take at once is for the wire."""
         self._is_held = False
         self._outgoing_bytes = 0
@@ -346,34 +390,98 @@ cdef int64_t read_ack_id(const char *digits, Py_ssize_t count) noexcept:
     return number
 
 
+cdef class Pace:
+    """The short way of one open loop, made by `Lane.pace`, until `end` or it gives the loop back.
+
+    It gives back whatever it cannot write, and then the loop's `take_back` is told when that was
+    due, and goes on.
+    """
+
+    cdef Lane _lane
+    cdef object _loop, _publication, _due_times_ns, _meter
+    cdef int64_t _due_ns, _free_ns, _most_late_ns
+    cdef bint _is_over
+
+    def end(self):
+        """Write no more; when the next message is due."""
+        self._is_over = True
+        return self._due_ns
+
+    cdef bint send(self, int64_t now_ns, list about_to_write) except -1:
+        """Write what is due by `now_ns`; False if it is over."""
+        cdef int sent = 0, late = 0
+        while self._due_ns <= now_ns and sent < _most_at_once:
+            if (
+                now_ns - self._due_ns > self._most_late_ns
+                or not self._lane.publish(self._publication, self._due_ns, now_ns, None)
+            ):
+                self._is_over = True
+                break
+            sent += 1
+            late += now_ns - self._due_ns > _late_ns
+            about_to_write.append(max(self._due_ns, self._free_ns))
+            self._due_ns = next(self._due_times_ns, _never_ns)
+        meter = self._meter
+        meter.due += sent
+        meter.achieved += sent
+        if late:
+            meter.late += late
+        if self._is_over or self._due_ns == _never_ns:
+            self._is_over = True
+            self._loop.take_back(self._due_ns)
+        return not self._is_over
+
+
+cdef struct Due:
+    int64_t due_ns
+    PyObject *pace
+
+
 cdef class Express:
     """A `wpsload.poller.Poller` that has lanes: all sockets behind one epoll."""
 
-    cdef int _epoll
+    cdef int _epoll, _timer
     cdef char *_buffer  # what one turn reads; only what is used of it takes memory
     cdef object _hub, _turn, _watcher
     cdef dict _watched  # by file descriptor: a source, or a lane
+    cdef list _held  # lanes that have something to flush when the turn ends
+    cdef bint _is_in_turn
+    cdef list _about_to_write  # due times, of the turn
+    cdef set _paces
+    cdef Due *_dues  # when each of them is due: a heap
+    cdef int _due_count, _due_room
+    cdef int64_t _timer_ns  # when it rings, or has rung; 0 if it is not set
 
     def __cinit__(self):
-        self._epoll = -1
+        self._epoll = self._timer = -1
 
     def __init__(self, hub, turn):
         self._hub = hub
         self._turn = turn
+        self._about_to_write = turn.due_ns
         self._watched = {}
+        self._held = []
+        self._paces = set()
         self._buffer = <char *>malloc(MOST_READY * READ_BYTES)
         if self._buffer == NULL:
             raise MemoryError
         self._epoll = epoll_create1(EPOLL_CLOEXEC)
         if self._epoll < 0:
             raise OSError(errno, "epoll_create1")
+        self._timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
+        if self._timer < 0:
+            raise OSError(errno, "timerfd_create")
+        self._control(EPOLL_CTL_ADD, self._timer, False)
         self._watcher = hub.loop.io(self._epoll, LOOP_READ)
         self._watcher.start(self._handle)
 
     def __dealloc__(self):
         if self._epoll >= 0:
             close(self._epoll)
+        if self._timer >= 0:
+            close(self._timer)
         free(self._buffer)
+        free(self._dues)
 
     def __len__(self):
         return len(self._watched)
@@ -392,7 +500,6 @@ cdef class Express:
         watched = self._watched.pop(fd)
         if type(watched) is Lane:
             (<Lane>watched)._is_over = True
-            (<Lane>watched)._flush = None  # or it would wait for the garbage collector
         epoll_ctl(self._epoll, EPOLL_CTL_DEL, fd, NULL)  # the system forgets what is closed itself
 
     def lane(
@@ -434,9 +541,111 @@ cdef class Express:
         lane._meter = meter
         lane._sends = meter.series(SEND_TO_GROUP)
         lane._services = meter.series(SEND_TO_GROUP_SERVICE)
-        lane._flush = lane.flush
         self._watched[fd] = lane
         return lane
+
+    cdef int hold(self, Lane lane) except -1:
+        """Flush it when the turn ends, or once enough are held."""
+        self._held.append(lane)
+        if len(self._held) >= MOST_HELD:
+            self._flush_held()
+        return 0
+
+    cdef int _flush_held(self) except -1:
+        cdef list held = self._held
+        self._held = []
+        for lane in held:
+            try:
+                (<Lane>lane).flush()
+            except BaseException:  # the others are to be written all the same
+                self._hub.handle_error(lane, *sys.exc_info())
+        if self._about_to_write:
+            self._turn.written()
+        return 0
+
+    cdef int begin(self, Pace pace) except -1:
+        """It is to write its messages from now on."""
+        self._paces.add(pace)
+        self._push(<PyObject *>pace, pace._due_ns)
+        self._set_timer()
+        return 0
+
+    cdef int _push(self, PyObject *pace, int64_t due_ns) except -1:
+        cdef int at = self._due_count, above
+        if at == self._due_room:
+            self._due_room = max(64, 2 * self._due_room)
+            self._dues = <Due *>realloc(self._dues, self._due_room * sizeof(Due))
+            if self._dues == NULL:
+                raise MemoryError
+        self._due_count += 1
+        while at:
+            above = (at - 1) // 2
+            if self._dues[above].due_ns <= due_ns:
+                break
+            self._dues[at] = self._dues[above]
+            at = above
+        self._dues[at] = Due(due_ns, pace)
+        return 0
+
+    cdef PyObject *_pop(self) noexcept:
+        """The pace that is due first."""
+        cdef PyObject *first = self._dues[0].pace
+        self._due_count -= 1
+        cdef Due last = self._dues[self._due_count]
+        cdef int at = 0, below = 1
+        while below < self._due_count:
+            if below + 1 < self._due_count and self._dues[below + 1].due_ns < self._dues[below].due_ns:
+                below += 1
+            if last.due_ns <= self._dues[below].due_ns:
+                break
+            self._dues[at] = self._dues[below]
+            at = below
+            below = 2 * at + 1
+        self._dues[at] = last
+        return first
+
+    cdef int _send_due(self) except -1:
+        """Write what is due by now, of as many paces as sockets are read in a turn at most."""
+        cdef PyObject *due[MOST_READY]
+        cdef int i, count = 0
+        cdef int64_t now_ns = clock_ns()
+        cdef Pace pace
+        while count < MOST_READY and self._due_count and self._dues[0].due_ns <= now_ns:
+            due[count] = self._pop()
+            count += 1
+        for i in range(count):
+            pace = <Pace>due[i]
+            try:
+                if not pace._is_over and pace.send(now_ns, self._about_to_write):
+                    self._push(due[i], pace._due_ns)
+                    continue
+            except BaseException:
+                self._hub.handle_error(pace, *sys.exc_info())
+            self._paces.discard(pace)
+        self._set_timer()
+        return 0
+
+    cdef int _set_timer(self) except -1:
+        """Ring when the next one is due."""
+        cdef int64_t now_ns = clock_ns()
+        cdef bint is_ringing = 0 < self._timer_ns <= now_ns  # until it is set anew
+        cdef int64_t next_ns = self._dues[0].due_ns if self._due_count else 0
+        if not next_ns:
+            if not is_ringing:
+                return 0
+        elif is_ringing:
+            if next_ns - now_ns <= SOON_NS:
+                return 0
+        elif self._timer_ns and self._timer_ns <= next_ns:
+            return 0
+        cdef itimerspec at
+        memset(&at, 0, sizeof(at))
+        at.it_value.tv_sec = next_ns // 1_000_000_000
+        at.it_value.tv_nsec = next_ns % 1_000_000_000
+        if timerfd_settime(self._timer, TFD_TIMER_ABSTIME, &at, NULL) < 0:
+            raise OSError(errno, "timerfd_settime")
+        self._timer_ns = next_ns
+        return 0
 
     cdef int _handle_lane(
         self, Lane lane, const char *data, Py_ssize_t size, int64_t read_ns
@@ -475,9 +684,12 @@ cdef class Express:
         cdef list arrived = []
         turn = self._turn
         turn.begin()
+        self._is_in_turn = True
         for i in range(epoll_wait(self._epoll, events, MOST_READY, 0)):
             happened = events[i].events
             fds[count] = events[i].data.fd
+            if fds[count] == self._timer:
+                continue
             watched = self._watched.get(fds[count])
             source = watched
             if type(watched) is Lane:
@@ -515,4 +727,8 @@ cdef class Express:
                     watched.handle(data, read_ns[i])
             except BaseException:
                 self._hub.handle_error(watched, *sys.exc_info())
+        if self._due_count or self._timer_ns:
+            self._send_due()
+        self._flush_held()
+        self._is_in_turn = False
         turn.end()

@@ -22,7 +22,7 @@ from wpsload.engine import Engine
 from wpsload.errors import ConnectError, LocalProtocolError, RemoteProtocolError
 from wpsload.fan_out import FOLLOWED_MASK
 from wpsload.ledger import Ledger, Stream
-from wpsload.link import NORMAL_CLOSURE, Lane, Limits, Link
+from wpsload.link import NORMAL_CLOSURE, Lane, Limits, Link, Pace
 from wpsload.meter import Meter
 from wpsload.metrics import (
     CONNECT,
@@ -449,6 +449,14 @@ class Connection:
             self._watch_answers()
         return ack_id
 
+    def pace(self, loop: OpenLoop, **when: Any) -> Pace | None:
+        """The short way of `loop`, if there is one."""
+        if self._lane is None:
+            return None
+        pace = self._lane.pace(loop, loop.publication, **when)
+        self._watch_answers()
+        return pace
+
     def flush(self) -> None:
         """Send what was written."""
         if self._link is not None:
@@ -459,10 +467,20 @@ class Connection:
         self._observer.mistake(error)
 
     def _watch_answers(self) -> None:
-        """See to it that what is not answered in time is given up; one look for all of them."""
-        if self._deadline is None and (oldest := self._session.oldest) is not None:
-            due_ns = oldest[1] + nanoseconds(self._limits.ack_timeout_s)
-            self._deadline = self._engine.at(due_ns, self._expire)
+        """See to it that what is not answered in time is given up; one look for all of them.
+
+        What takes a short way does not ask for it, so there always is one.
+        """
+        if self._deadline is not None:
+            return
+        if (oldest := self._session.oldest) is not None:
+            since_ns = oldest[1]
+        elif self._lane is not None and any(not one.is_stopped for one in self._publishings):
+            since_ns = self._clock_ns()
+        else:
+            return
+        due_ns = since_ns + nanoseconds(self._limits.ack_timeout_s)
+        self._deadline = self._engine.at(due_ns, self._expire)
 
     def _expire(self) -> None:
         self._deadline = None

@@ -1,5 +1,6 @@
 """What stands between a connection and its socket, whatever moves the bytes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ __all__ = [
     "Limits",
     "Link",
     "Owner",
+    "Pace",
     "closed",
 ]
 
@@ -65,8 +67,31 @@ class Owner(Protocol):
         """A mistake in this program ended the link."""
 
 
+class Pace(Protocol):
+    """A short way for the messages of an open loop, see `_express.pyx`."""
+
+    def end(self) -> int:
+        """Write no more; when the next message is due, in ns."""
+
+
 class Lane(Protocol):
     """A short way for messages that are published, see `_express.pyx`. None is ever needed."""
+
+    def pace(
+        self,
+        loop: Any,
+        publication: Publication,
+        *,
+        due_times_ns: Iterator[int],
+        due_ns: int,
+        free_ns: int,
+        most_late_ns: int,
+    ) -> Pace | None:
+        """Write the messages of `loop` from `due_ns` on; None if they have to go the long way.
+
+        What it cannot write, or would write more than `most_late_ns` late, it leaves to
+        `loop.take_back`. What was due before `free_ns` is late since then.
+        """
 
     def publish(self, publication: Publication, due_ns: int, now_ns: int, owner: Any) -> int:
         """Write the next message of `publication`; its ackId, 0 if it has to go the long way.

@@ -14,18 +14,31 @@ from typing import Any, Protocol
 
 from wpsload.agenda import Entry
 from wpsload.engine import Engine
+from wpsload.link import Pace
 from wpsload.meter import Meter
 from wpsload.publication import Publication
 from wpsload.units import NS_PER_MS
 
-__all__ = ["LATE_NS", "ClosedLoop", "OpenLoop", "Publisher", "Publishing"]
+__all__ = [
+    "LATE_NS",
+    "MOST_AT_ONCE",
+    "NEVER_NS",
+    "ClosedLoop",
+    "OpenLoop",
+    "Publisher",
+    "Publishing",
+]
 
 LATE_NS = NS_PER_MS
 """A message counts as late that is written more than this after it was due."""
 
-_NEVER_NS = 2**63
+NEVER_NS = 2**63 - 1
+"""When the message is due that follows the last one of a plan."""
+
+MOST_AT_ONCE = 256
+"""So many leave at once after an outage: then the event loop turns, as others have their due."""
+
 _MOST_HELD = 16384  # of what falls due beyond them the count is late, and memory stays small
-_MOST_AT_ONCE = 256  # after an outage: then the event loop turns, as others have their due
 
 
 class Publisher(Protocol):
@@ -42,6 +55,17 @@ class Publisher(Protocol):
 
         `owner`, a closed loop, is to go on once it is answered.
         """
+
+    def pace(
+        self,
+        loop: "OpenLoop",
+        *,
+        due_times_ns: Iterator[int],
+        due_ns: int,
+        free_ns: int,
+        most_late_ns: int,
+    ) -> Pace | None:
+        """The short way of `loop`, see `wpsload.link.Lane`; None without one."""
 
     def flush(self) -> None:
         """Send what was written, unless that happens at the end of the turn."""
@@ -96,6 +120,7 @@ class OpenLoop(Publishing):
         "_is_held",
         "_meter",
         "_most_late_ns",
+        "_pace",
         "_turn",
     )
 
@@ -111,12 +136,13 @@ class OpenLoop(Publishing):
     ) -> None:
         super().__init__(publisher, publication, engine)
         self._due_times_ns = due_times_ns
-        self._due_ns = next(due_times_ns, _NEVER_NS)  # of the first that is not counted yet
+        self._due_ns = next(due_times_ns, NEVER_NS)  # of the first that is not counted yet
         self._held: deque[int] | None = None  # due times that are counted, and neither sent
         self._most_late_ns = most_late_ns
         self._meter = meter
         self._turn = engine.turn
         self._entry: Entry | None = None
+        self._pace: Pace | None = None  # writes instead of us, while there is nothing else to do
         self._is_held = True  # by the connection; what that makes late is not our own doing
         self._free_ns = 0  # since when it is not
 
@@ -138,14 +164,13 @@ class OpenLoop(Publishing):
         if self.is_stopped:
             return
         super().stop()
-        if self._entry is not None:
-            self._entry.cancel()
+        self._interrupt()
         meter = self._meter
         while self._due_ns <= until_ns:
             meter.due += 1
             meter.dropped += 1
             meter.dropped_waiting += self._is_held
-            self._due_ns = next(self._due_times_ns, _NEVER_NS)
+            self._due_ns = next(self._due_times_ns, NEVER_NS)
         if self._held:
             meter.dropped += len(self._held)
             meter.dropped_waiting += len(self._held) if self._is_held else 0
@@ -153,11 +178,24 @@ class OpenLoop(Publishing):
 
     def resume(self) -> None:
         """Send what is due, and come back for the next."""
+        self._interrupt()
+        if (again_ns := self._send()) is not None:
+            self._entry = self._engine.at(again_ns, self._send)
+
+    def take_back(self, due_ns: int) -> None:
+        """Go on with the message due at `due_ns`, which our pace could not write."""
+        self._pace = None
+        self._due_ns = due_ns
+        self.resume()
+
+    def _interrupt(self) -> None:
+        """Nothing happens by itself from now on."""
         if self._entry is not None:
             self._entry.cancel()
             self._entry = None
-        if (again_ns := self._send()) is not None:
-            self._entry = self._engine.at(again_ns, self._send)
+        if self._pace is not None:
+            self._due_ns = self._pace.end()
+            self._pace = None
 
     def _send(self) -> int | None:
         """Send what is due; when to come back, None for never."""
@@ -169,15 +207,23 @@ class OpenLoop(Publishing):
         try:
             again_ns = self._send_due(now_ns)
         except Exception as error:
-            again_ns = _NEVER_NS
+            again_ns = NEVER_NS
             self._meter.dropped += 1
             self._fail(error)
         turn = self._turn
         if not turn.is_under_way:
             self._publisher.flush()
             turn.written()
-        if again_ns != _NEVER_NS:
-            return again_ns
+        if again_ns != NEVER_NS:
+            if again_ns == self._due_ns and not self._held and self._engine.express is not None:
+                self._pace = self._publisher.pace(
+                    self,
+                    due_times_ns=self._due_times_ns,
+                    due_ns=again_ns,
+                    free_ns=self._free_ns,
+                    most_late_ns=self._most_late_ns,
+                )
+            return again_ns if self._pace is None else None
         if not self._held:
             self.is_stopped = True  # the plan is over
         return None
@@ -186,11 +232,11 @@ class OpenLoop(Publishing):
         """Send what is due by `now_ns`; when to come back."""
         meter = self._meter
         about_to_write = self._turn.due_ns.append
-        for _ in range(_MOST_AT_ONCE):
+        for _ in range(MOST_AT_ONCE):
             if self._held:
                 due_ns = self._held.popleft()
             elif (due_ns := self._due_ns) <= now_ns:
-                self._due_ns = next(self._due_times_ns, _NEVER_NS)
+                self._due_ns = next(self._due_times_ns, NEVER_NS)
                 meter.due += 1
             else:
                 return due_ns
@@ -212,7 +258,7 @@ class OpenLoop(Publishing):
             if late_ns > LATE_NS:
                 meter.late += 1
             if self.is_stopped:  # by the data's own function
-                return _NEVER_NS
+                return NEVER_NS
         self._hold_due(now_ns)
         return now_ns if self._held else self._due_ns
 
@@ -226,7 +272,7 @@ class OpenLoop(Publishing):
         while self._due_ns <= now_ns and len(held) < _MOST_HELD:
             held.append(self._due_ns)
             self._meter.due += 1
-            self._due_ns = next(self._due_times_ns, _NEVER_NS)
+            self._due_ns = next(self._due_times_ns, NEVER_NS)
 
 
 class ClosedLoop(Publishing):
