@@ -160,21 +160,22 @@ class Histogram:
         Raises:
             ValueError: if one of them is not within 0 and 1.
         """
-        indexes = sorted(self._buckets)
-        passed = list(accumulate(map(self._buckets.__getitem__, indexes)))
-        found: list[int | None] = []
+        ranks = []
         for q in shares:
             if not 0 <= q <= 1:
                 raise ValueError(f"a quantile lies within 0 and 1, not at {q}")
-            rank = _rank(q, self.count)
-            position = bisect_left(passed, rank)
+            ranks.append(_rank(q, self.count))
+        ascending = sorted(ranks)
+        indexes = dict(zip(ascending, _at_ranks(self._buckets, ascending), strict=True))
+        found: list[int | None] = []
+        for rank in ranks:
+            index = indexes[rank]
             if rank <= 1:
                 found.append(self.min_ns)  # None without values
-            elif position == len(passed):
+            elif index is None:
                 found.append(self._max_ns)
             else:
-                middle_ns = _middle_ns(indexes[position])
-                found.append(min(max(middle_ns, self._min_ns), self._max_ns))
+                found.append(min(max(_middle_ns(index), self._min_ns), self._max_ns))
         return found
 
     def supported_quantile(self, q: float) -> int | None:
@@ -198,8 +199,7 @@ class Histogram:
         if not buckets:
             buckets.update(other._buckets)  # a copy, many times faster than a loop
             return
-        for index, count in other._buckets.items():
-            buckets[index] = buckets.get(index, 0) + count
+        _add(buckets, other._buckets)
 
     def to_dict(self) -> dict[str, Any]:
         """The histogram as values of msgpack and JSON.
@@ -249,6 +249,23 @@ class Histogram:
 
     def __repr__(self) -> str:
         return f"<Histogram count={self.count} min_ns={self.min_ns} max_ns={self.max_ns}>"
+
+
+def _add(buckets: dict[int, int], more: Mapping[int, int]) -> None:
+    for index, count in more.items():
+        buckets[index] = buckets.get(index, 0) + count
+
+
+def _at_ranks(buckets: Mapping[int, int], ranks: Sequence[int]) -> list[int | None]:
+    """The bucket of the value at each of `ranks`, ascending; None beyond the last one."""
+    indexes = sorted(buckets)
+    passed = list(accumulate(map(buckets.__getitem__, indexes)))
+    places = (bisect_left(passed, rank) for rank in ranks)
+    return [indexes[place] if place < len(indexes) else None for place in places]
+
+
+if _compiled is not None:
+    _add, _at_ranks = _compiled.add, _compiled.at_ranks  # the same, see there
 
 
 def _upper_halves(values_ns: Sequence[int]) -> Sequence[int]:
