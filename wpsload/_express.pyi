@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from wpsload.link import Lane
+from wpsload.link import Lane, Listener
 from wpsload.meter import Meter
 from wpsload.poller import Source
+from wpsload.receipts import Receipts
 from wpsload.session import PubSubSession
 from wpsload.turn import Turn
 
@@ -31,4 +32,6 @@ class Express:
         reader: Any,
         session: PubSubSession,
         meter: Meter,
+        receipts: Receipts,
+        observer: Listener,
     ) -> Lane: ...

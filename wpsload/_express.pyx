@@ -1,10 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The short way of a published message: from the time it is due, or the ack before it, to its ack.
+"""The short way of a published message: when it is due, to its ack, and to whom it is delivered.
 
 What `poller`, `wire`, `session`, `publication` and `publishing` do together in Python for a message
 like most, a `Lane` does here without Python in between: read the socket, tell an ack by its looks,
-time it, write the next message of a closed loop, mask it, send it; and a `Pace` writes those of an
-open loop when they are due. Whatever is not exactly that goes on to them, in order. There is one state, which is theirs: the lists, the dict of requests and
+time it, write the next message of a closed loop, mask it, send it. It tells a delivery by its looks
+as well, as `familiar` does, and a `Pace` writes the messages of an open loop when they are due.
+Whatever is not exactly that goes on to them, in order. There is one state, which is theirs: the lists, the dict of requests and
 the counters of the Python objects are read and written here, so that each message may go either
 way. A test has both ways do the same.
 
@@ -42,7 +43,8 @@ from wpsload._system cimport (
     recv,
     send,
 )
-from wpsload.metrics import SEND_TO_GROUP, SEND_TO_GROUP_SERVICE
+from wpsload.fan_out import FOLLOWED_MASK
+from wpsload.metrics import DELIVERY, SEND_TO_GROUP, SEND_TO_GROUP_SERVICE
 from wpsload.publication import Stamped
 from wpsload.publishing import LATE_NS, MOST_AT_ONCE, NEVER_NS, ClosedLoop
 from wpsload.session import ACK_END, ACK_START, Pending
@@ -83,6 +85,7 @@ cdef enum:
     LOOP_READ = 1  # of an io watcher
     MOST_READY = 64  # sockets in one turn, and paces
     FLUSH_BYTES = 65536  # so much waits for the turn to end, so that the unsent stays bounded
+    SIZE_IN_TWO = 126  # the second byte of a frame whose size stands in the next two
     TIME_DIGITS = 16
     NUMBER_DIGITS = 8
     ACK_ID_DIGITS = 18  # those of 63 bits, and no more
@@ -96,6 +99,7 @@ cdef bytes _ack_start = ACK_START, _ack_end = ACK_END
 cdef const char *START = _ack_start
 cdef const char *END = _ack_end
 cdef Py_ssize_t START_BYTES = len(_ack_start), END_BYTES = len(_ack_end)
+cdef int64_t FOLLOWED = FOLLOWED_MASK
 cdef int64_t _late_ns = LATE_NS
 cdef int64_t _never_ns = NEVER_NS
 cdef int _most_at_once = MOST_AT_ONCE
@@ -222,10 +226,20 @@ cdef class Lane:
     cdef bint _is_over, _is_held, _is_bare
     cdef Py_ssize_t _outgoing_bytes
     cdef Express _express
-    cdef object _source, _write, _reader, _session, _meter, _sends, _services
+    cdef object _source, _write, _reader, _session, _meter, _receipts, _observer
+    cdef object _sends, _services, _deliveries  # series of the meter
     cdef list _outgoing, _lags_ns
     cdef bytearray _unsent
     cdef dict _pending
+    # Of `Familiar`, while reading:
+    cdef Py_ssize_t _stamp_at
+    cdef bint _is_numbered
+    cdef bytes _filler
+    cdef dict _envelopes
+    cdef object _lead_ns
+    # The envelope of the last delivery, which most often is that of the next one:
+    cdef bytes _front, _back
+    cdef tuple _known
 
     def end(self):
         """Everything goes the long way from now on."""
@@ -325,56 +339,157 @@ cdef class Lane:
             self._write()
 
     cdef Py_ssize_t take(self, const char *data, Py_ssize_t size, int64_t now_ns) except -1:
-        """Handle the acks that `data` begins with, read at `now_ns`; how many bytes they are."""
-        cdef Py_ssize_t at = 0, digits, length
+        """Handle the acks and deliveries that `data` begins with; how many bytes they are.
+
+        It was read at `now_ns`.
+        """
+        cdef Py_ssize_t at = 0, length, head_bytes, received_bytes = 0
         cdef const uint8_t *head
-        cdef const char *payload
-        cdef int64_t number
-        cdef tuple pending
+        cdef bint is_taken
+        cdef int may_deliver = -1  # nobody has asked
         if not self._reader.is_between_messages:
             return 0
         while not self._is_over and size - at > 2:
             head = <const uint8_t *>data + at
+            head_bytes = 2
             length = head[1]
-            digits = length - START_BYTES - END_BYTES
-            if (
-                head[0] != WHOLE_TEXT
-                or not 0 < digits <= ACK_ID_DIGITS
-                or length > size - at - 2
-            ):
+            if length == SIZE_IN_TWO and size - at > 4:
+                head_bytes = 4
+                length = head[2] << 8 | head[3]
+                if length <= SHORT_BYTES:
+                    break
+            elif length > SHORT_BYTES:
                 break
-            payload = data + at + 2
-            if (
-                memcmp(payload, START, START_BYTES)
-                or memcmp(payload + length - END_BYTES, END, END_BYTES)
-            ):
+            if head[0] != WHOLE_TEXT or length > size - at - head_bytes:
                 break
-            number = read_ack_id(payload + START_BYTES, digits)
-            if number < 0:
-                break
-            ack_id = number
-            found = self._pending.get(ack_id)
-            if found is None:
-                break
-            pending = <tuple>found  # a named one
-            if pending[0] is not SEND_TO_GROUP:
-                break
-            owner = pending[4]
-            if owner is not None and type(owner) is not ClosedLoop:
-                break
-            del self._pending[ack_id]
-            at += 2 + length
-            self._meter.received_bytes += length
-            series = self._sends
-            (<list>series.latencies_ns).append(now_ns - <int64_t>pending[1])
-            (<list>series.sizes_bytes).append(length)
-            if owner is None:
-                series = self._services
-                (<list>series.latencies_ns).append(now_ns - <int64_t>pending[2])
-                (<list>series.sizes_bytes).append(0)
-            elif owner.is_stopped or not self.publish(owner.publication, now_ns, now_ns, owner):
-                owner.go_on(now_ns)
+            is_taken = head_bytes == 2 and self.take_ack(<const char *>head + 2, length, now_ns)
+            if not is_taken:
+                if may_deliver < 0:
+                    may_deliver = self.may_deliver()
+                if not may_deliver:
+                    break
+                if not self.take_delivery(<const char *>head + head_bytes, length, now_ns):
+                    break
+            at += head_bytes + length
+            received_bytes += length
+        if received_bytes:
+            self._meter.received_bytes += received_bytes
         return at
+
+    cdef bint take_ack(self, const char *payload, Py_ssize_t length, int64_t now_ns) except -1:
+        cdef Py_ssize_t digits = length - START_BYTES - END_BYTES
+        cdef int64_t number
+        cdef tuple pending
+        if (
+            not 0 < digits <= ACK_ID_DIGITS
+            or memcmp(payload, START, START_BYTES)
+            or memcmp(payload + length - END_BYTES, END, END_BYTES)
+        ):
+            return False
+        number = read_ack_id(payload + START_BYTES, digits)
+        if number < 0:
+            return False
+        ack_id = number
+        found = self._pending.get(ack_id)
+        if found is None:
+            return False
+        pending = <tuple>found  # a named one
+        if pending[0] is not SEND_TO_GROUP:
+            return False
+        owner = pending[4]
+        if owner is not None and type(owner) is not ClosedLoop:
+            return False
+        del self._pending[ack_id]
+        series = self._sends
+        (<list>series.latencies_ns).append(now_ns - <int64_t>pending[1])
+        (<list>series.sizes_bytes).append(length)
+        if owner is None:
+            series = self._services
+            (<list>series.latencies_ns).append(now_ns - <int64_t>pending[2])
+            (<list>series.sizes_bytes).append(0)
+        elif owner.is_stopped or not self.publish(owner.publication, now_ns, now_ns, owner):
+            owner.go_on(now_ns)
+        return True
+
+    cdef bint may_deliver(self) except -1:
+        """Whether a delivery may be told by its looks now; prepares for those of one `take`."""
+        if self._observer.is_listening:
+            return False
+        self._stamp_at = self._session.stamp_at
+        familiar = self._session.familiar
+        self._filler = familiar.filler
+        self._is_numbered = familiar.is_numbered
+        self._envelopes = familiar.envelopes
+        self._lead_ns = familiar.lead_ns
+        return self._stamp_at > 0
+
+    cdef bint take_delivery(self, const char *payload, Py_ssize_t length, int64_t now_ns) except -1:
+        """As `Familiar.stamp` tells it, and `Connection` counts it."""
+        cdef Py_ssize_t stamp_at = self._stamp_at
+        cdef Py_ssize_t digits = TIME_DIGITS + NUMBER_DIGITS if self._is_numbered else TIME_DIGITS
+        cdef Py_ssize_t filler_at = stamp_at + digits
+        cdef Py_ssize_t back_at = filler_at + PyBytes_GET_SIZE(self._filler)
+        if (
+            length <= back_at
+            or payload[back_at] != c'"'
+            or memcmp(payload + filler_at, PyBytes_AS_STRING(self._filler), back_at - filler_at)
+        ):
+            return False
+        if not is_same(self._front, payload, stamp_at):
+            front = payload[:stamp_at]
+            known = self._envelopes.get(front)
+            if known is None:
+                return False
+            self._front, self._known, self._back = front, known, None
+        if not is_same(self._back, payload + back_at, length - back_at):
+            back = payload[back_at:length]
+            if back not in <set>self._known[0]:
+                return False
+            self._back = back
+        cdef int64_t sent_ns = read_hex(payload + stamp_at, TIME_DIGITS)
+        cdef int64_t number = 0
+        if self._is_numbered:
+            number = read_hex(payload + stamp_at + TIME_DIGITS, NUMBER_DIGITS)
+        if sent_ns < 0 or number < 0:
+            return False
+        latency_ns = max(0, now_ns - sent_ns - self._lead_ns[self._known[1]])
+        series = self._deliveries
+        (<list>series.latencies_ns).append(latency_ns)
+        (<list>series.sizes_bytes).append(length)
+        if not self._is_numbered:
+            return True
+        stream = self._known[2]
+        following = self._receipts.next
+        next_number = (<dict>following).get(stream)
+        if next_number is not None and <int64_t>next_number == number:
+            following[stream] = number + 1
+        else:
+            self._receipts.irregular(stream, number)
+        if not number & FOLLOWED:
+            self._meter.followed.append((stream, number, latency_ns))
+        return True
+
+
+cdef inline bint is_same(bytes known, const char *data, Py_ssize_t size) noexcept:
+    return (
+        known is not None
+        and PyBytes_GET_SIZE(known) == size
+        and not memcmp(PyBytes_AS_STRING(known), data, size)
+    )
+
+
+cdef int64_t read_hex(const char *digits, int count) noexcept:
+    """The number of these digits, none of them a capital; -1 if they are none, or too many bits."""
+    cdef uint64_t number = 0
+    cdef int i
+    for i in range(count):
+        if c"0" <= digits[i] <= c"9":
+            number = number << 4 | <uint64_t>(digits[i] - c"0")
+        elif c"a" <= digits[i] <= c"f":
+            number = number << 4 | <uint64_t>(digits[i] - c"a" + 10)
+        else:
+            return -1
+    return <int64_t>number
 
 
 cdef int64_t read_ack_id(const char *digits, Py_ssize_t count) noexcept:
@@ -515,6 +630,8 @@ cdef class Express:
         reader,
         session,
         meter,
+        receipts,
+        observer,
     ):
         """The short way for the socket `fd` of `source`, which is the long one.
 
@@ -524,7 +641,9 @@ cdef class Express:
             write: sends what is in `outgoing`, and keeps in `unsent` what the system does not take.
             reader: of frames; what it has begun to read it has to end.
             session: knows which requests are under way.
-            meter: where acks are timed and traffic is counted.
+            meter: where acks and deliveries are timed and traffic is counted.
+            receipts: of the client, for its ledger.
+            observer: while it `is_listening`, deliveries go the long way.
         """
         cdef Lane lane = Lane()
         lane._fd = fd
@@ -541,6 +660,9 @@ cdef class Express:
         lane._meter = meter
         lane._sends = meter.series(SEND_TO_GROUP)
         lane._services = meter.series(SEND_TO_GROUP_SERVICE)
+        lane._deliveries = meter.series(DELIVERY)
+        lane._receipts = receipts
+        lane._observer = observer
         self._watched[fd] = lane
         return lane
 

@@ -22,7 +22,7 @@ from wpsload.engine import Engine
 from wpsload.errors import ConnectError, LocalProtocolError, RemoteProtocolError
 from wpsload.fan_out import FOLLOWED_MASK
 from wpsload.ledger import Ledger, Stream
-from wpsload.link import NORMAL_CLOSURE, Lane, Limits, Link, Pace
+from wpsload.link import NORMAL_CLOSURE, Lane, Limits, Link, Listener, Pace
 from wpsload.meter import Meter
 from wpsload.metrics import (
     CONNECT,
@@ -64,11 +64,8 @@ _new_ack = tuple.__new__  # the class's own takes twice as long
 _UNFINISHED_S = 1.0  # who is still connecting after this long when the run stops is a finding
 
 
-class Observer(Protocol):
+class Observer(Listener, Protocol):
     """Where a connection tells what happened, but for what it counts in its `Meter`."""
-
-    is_listening: bool
-    """False if nobody looks at messages: then they are counted and timed, and not always parsed."""
 
     def record(self, sample: Sample) -> None:
         """One measured operation is over."""
@@ -174,7 +171,7 @@ class Connection:
         self._hub = engine.hub
         self._clock_ns = engine.clock_ns
         self._link: Link | None = None
-        self._lane: Lane | None = None  # of a client that publishes
+        self._lane: Lane | None = None  # of a client that is not idle
         self._dialed: Dialed | None = None
         self._waking: dict[int, Any] = {}  # greenlets about to go on, by the key of their answer
         self._publishings: list[Publishing] = []
@@ -510,16 +507,17 @@ class Connection:
         )
 
     def _open_lane(self) -> None:
-        """For a client that publishes, where its link has one."""
+        """For a client that publishes, or knows what it receives, where its link has one."""
+        session = self._session
         if (
             self._is_open
             and self._lane is None
-            and (self._streams or self._publishings)
             and not self._is_stopping
             and self._link is not None
-            and isinstance(self._session, PubSubSession)
+            and isinstance(session, PubSubSession)
+            and (self._streams or self._publishings or session.stamp_at)
         ):
-            self._lane = self._link.lane(self._session, self._meter)
+            self._lane = self._link.lane(session, self._meter, self._receipts, self._observer)
 
     def _negotiate(self) -> Address:
         """The address, from somebody who has to be asked; may wait."""
@@ -624,6 +622,8 @@ class Connection:
         message, sample, stamp = arrived.message, arrived.sample, arrived.stamp
         if arrived.is_foreign:
             self._observer.count("foreign", 1)
+        if self._lane is None and not self._observer.is_listening:
+            self._open_lane()
         if stamp is not None and stamp.stream is not None:
             self._ledger.received(self._receipts, stamp.stream, stamp.number)
             latency_ns = None if sample is None else sample.latency_ns

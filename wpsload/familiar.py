@@ -31,6 +31,11 @@ class Familiar:
             here; 0 for our own. See `wpsload.payload`.
         is_numbered: True to know stamps with a number, False to know those without.
         run: whose stamps with a number mean something here; None for any run.
+
+    Attributes:
+        envelopes: by what stands before the digits: what may stand behind the filler, clock and
+            stream.
+        filler: what stood between the two the last time.
     """
 
     def __init__(
@@ -38,7 +43,7 @@ class Familiar:
     ) -> None:
         self.lead_ns = lead_ns
         self._run = run
-        self._is_numbered = is_numbered
+        self.is_numbered = is_numbered
         first = Stamp("", 0, 0 if is_numbered else None)
         text = str(stamp(first, size_bytes=MIN_NUMBERED_BYTES))
         self._mark = text.partition(":")[0].encode() + b":"
@@ -49,10 +54,9 @@ class Familiar:
             + ("([0-9a-f]{11}):" if is_numbered else "()")
             + f"[0-9a-f]{{{self._digits}}}(:x*)"
         )
-        # What stands before the digits: what may stand behind the filler, clock and stream.
-        self._envelopes: dict[bytes, tuple[set[bytes], str, int | None]] = {}
+        self.envelopes: dict[bytes, tuple[set[bytes], str, int | None]] = {}
         self._count = 0
-        self._filler = b""
+        self.filler = b""
 
     def is_ours(self, stream: int | None) -> bool:
         """False if a stamp of that stream is of another run, which goes by the same groups."""
@@ -66,12 +70,12 @@ class Familiar:
         `stamp_at` is where its digits are expected, which `learn` told. The stream is None if
         messages have no numbers.
         """
-        known = self._envelopes.get(payload[:stamp_at])
+        known = self.envelopes.get(payload[:stamp_at])
         if known is None:
             return None
         digits_end = stamp_at + self._digits
         filler_end = payload.find(_QUOTE, digits_end)
-        if payload[digits_end:filler_end] != self._filler or payload[filler_end:] not in known[0]:
+        if payload[digits_end:filler_end] != self.filler or payload[filler_end:] not in known[0]:
             return None
         digits = payload[stamp_at:digits_end]
         if not digits.isalnum() or digits.lower() != digits:
@@ -81,7 +85,7 @@ class Familiar:
         except ValueError:
             return None
         lead_ns = self.lead_ns[known[1]]
-        if self._is_numbered:
+        if self.is_numbered:
             return known[2], (stamped >> 32) + lead_ns, stamped & _NUMBER_MASK
         return None, stamped + lead_ns, 0
 
@@ -93,26 +97,26 @@ class Familiar:
         found = self._data.fullmatch(data) if isinstance(data, str) else None
         if found is None or found[1] not in self.lead_ns or payload.count(self._mark) != 1:
             return 0
-        stream = int(found[2], 16) if self._is_numbered else None
+        stream = int(found[2], 16) if self.is_numbered else None
         if not self.is_ours(stream):
             return 0
-        stamp_at = payload.index(self._mark) + found.end(2) + self._is_numbered
+        stamp_at = payload.index(self._mark) + found.end(2) + self.is_numbered
         digits_end = stamp_at + self._digits
         filler = found[3].encode()
         filler_end = digits_end + len(filler)
         front, back = payload[:stamp_at], payload[filler_end:]
         if payload[digits_end:filler_end] != filler or back[:1] != _QUOTE:
             return 0  # written with escapes
-        known = self._envelopes.get(front)
+        known = self.envelopes.get(front)
         if known is None or back not in known[0]:
             if len(front) + len(back) > _LONGEST_BYTES or not self._is_data(front, filler + back):
                 return 0
             if self._count == _MOST:
-                self._envelopes.clear()
+                self.envelopes.clear()
                 self._count = 0
             self._count += 1
-            self._envelopes.setdefault(front, (set(), found[1], stream))[0].add(back)
-        self._filler = filler
+            self.envelopes.setdefault(front, (set(), found[1], stream))[0].add(back)
+        self.filler = filler
         return stamp_at
 
     def _is_data(self, front: bytes, behind: bytes) -> bool:

@@ -13,6 +13,7 @@ __all__ = [
     "BINARY",
     "CLOSE",
     "LONGEST_CONTROL_BYTES",
+    "MEDIUM_BYTES",
     "NO_STATUS",
     "PING",
     "PONG",
@@ -61,6 +62,9 @@ _MASKED = 0x80
 SHORT_BYTES = 125
 """The longest payload whose size fits into the second byte."""
 
+MEDIUM_BYTES = 65535
+"""The longest payload whose size fits into the two bytes behind it."""
+
 LONGEST_CONTROL_BYTES = SHORT_BYTES
 _short_head = Struct("!BB").pack
 _SHORT_TEXT_HEADS = tuple(_short_head(_WHOLE_TEXT, size) for size in range(SHORT_BYTES + 1))
@@ -94,7 +98,7 @@ def header(opcode: int, size_bytes: int, *, is_masked: bool) -> bytes:
     mask_bit = _MASKED if is_masked else 0
     if size_bytes <= SHORT_BYTES:
         return _short_head(_FINAL | opcode, mask_bit | size_bytes)
-    if size_bytes < 65536:
+    if size_bytes <= MEDIUM_BYTES:
         return _medium_head(_FINAL | opcode, mask_bit | 126, size_bytes)
     return _long_head(_FINAL | opcode, mask_bit | 127, size_bytes)
 

@@ -8,6 +8,7 @@ from wpsload import frames
 from wpsload.dialing import Dialed
 from wpsload.meter import Meter
 from wpsload.publication import Publication
+from wpsload.receipts import Receipts
 from wpsload.session import PubSubSession
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Lane",
     "Limits",
     "Link",
+    "Listener",
     "Owner",
     "Pace",
     "closed",
@@ -67,6 +69,13 @@ class Owner(Protocol):
         """A mistake in this program ended the link."""
 
 
+class Listener(Protocol):
+    """Whoever messages are for."""
+
+    is_listening: bool
+    """False if nobody looks at messages: then they are counted and timed, and not always parsed."""
+
+
 class Pace(Protocol):
     """A short way for the messages of an open loop, see `_express.pyx`."""
 
@@ -75,7 +84,7 @@ class Pace(Protocol):
 
 
 class Lane(Protocol):
-    """A short way for messages that are published, see `_express.pyx`. None is ever needed."""
+    """A short way for messages, see `_express.pyx`. None is ever needed."""
 
     def pace(
         self,
@@ -115,8 +124,14 @@ class Link(Protocol):
     def is_drained(self) -> bool:
         """True if the system has taken all that was flushed."""
 
-    def lane(self, session: PubSubSession, meter: Meter) -> Lane | None:
-        """The short way for what `session` publishes, once the link is open; None without one."""
+    def lane(
+        self, session: PubSubSession, meter: Meter, receipts: Receipts, listener: Listener
+    ) -> Lane | None:
+        """The short way for what `session` publishes and receives; None without one.
+
+        To be called once the link is open. Deliveries count in `receipts`, and go the long way
+        while somebody listens.
+        """
 
     def write(self, payload: bytes, *, is_text: bool) -> None:
         """Put one message into the next `flush`."""

@@ -248,19 +248,21 @@ class _Session:
 class PubSubSession(_Session):
     """A client that speaks `json.webpubsub.azure.v1`; `next_ack_id` is that of its next request.
 
+    `stamp_at` is where in a message `familiar` is to look for the stamp; 0 before one has come.
+
     Args:
         clock: name of the clock that all times are read from, see `payload`.
         familiar: what the clients of this process have seen, to share it.
     """
 
-    __slots__ = ("_familiar", "_groups", "_stamp_at", "next_ack_id")
+    __slots__ = ("_groups", "familiar", "next_ack_id", "stamp_at")
 
     subprotocol: ClassVar[str | None] = JSON_V1
 
     def __init__(self, *, clock: str, familiar: Familiar | None = None) -> None:
         super().__init__(clock=clock)
-        self._familiar = familiar or Familiar({clock: 0})
-        self._stamp_at = 0
+        self.familiar = familiar or Familiar({clock: 0})
+        self.stamp_at = 0
         self.next_ack_id = 1  # never reset, as in the official clients: protocol reference, 8.5
         self._groups: tuple[str, ...] = ()  # few, and a set takes 200 bytes
 
@@ -349,7 +351,7 @@ class PubSubSession(_Session):
         None for whatever else, which is for `receive`; the two say the same. Without numbers the
         stream is None.
         """
-        return self._familiar.stamp(frame, self._stamp_at) if self._stamp_at else None
+        return self.familiar.stamp(frame, self.stamp_at) if self.stamp_at else None
 
     def receive(self, frame: bytes, *, is_text: bool, now_ns: int) -> tuple[Happened, ...]:
         """What one WebSocket message means; empty if it means nothing to us.
@@ -363,12 +365,12 @@ class PubSubSession(_Session):
             case Ack() as ack:
                 return self._acknowledge(ack, len(frame), now_ns)
             case GroupMessage() as message:
-                self._stamp_at = self._familiar.learn(frame, message.data) or self._stamp_at
+                self.stamp_at = self.familiar.learn(frame, message.data) or self.stamp_at
                 stamp = payload.read(message.data)
-                is_foreign = stamp is not None and not self._familiar.is_ours(stamp.stream)
+                is_foreign = stamp is not None and not self.familiar.is_ours(stamp.stream)
                 if is_foreign:
                     stamp = None
-                lead_ns = self._familiar.lead_ns
+                lead_ns = self.familiar.lead_ns
                 latency_ns = payload.latency_ns(stamp, lead_ns=lead_ns, now_ns=now_ns)
                 arrived = Message(
                     message.data, message.data_type, message.group, message.from_user_id

@@ -29,9 +29,17 @@ from wpsload.dialing import (
 )
 from wpsload.engine import Engine
 from wpsload.errors import ConnectError
-from wpsload.link import ABNORMAL_CLOSURE, UNSENT_LIMIT_BYTES, Limits, Owner, closed
+from wpsload.link import (
+    ABNORMAL_CLOSURE,
+    UNSENT_LIMIT_BYTES,
+    Limits,
+    Listener,
+    Owner,
+    closed,
+)
 from wpsload.meter import Meter
 from wpsload.publication import Publication
+from wpsload.receipts import Receipts
 from wpsload.session import PubSubSession
 from wpsload.subprotocol import MAX_MESSAGE_BYTES
 
@@ -308,7 +316,9 @@ class WebSocketClient:
             return "protocol error"
         return closed(ABNORMAL_CLOSURE)  # it is over already
 
-    def lane(self, session: PubSubSession, meter: Meter) -> None:
+    def lane(
+        self, session: PubSubSession, meter: Meter, receipts: Receipts, listener: Listener
+    ) -> None:
         """There is none."""
 
     @property

@@ -14,9 +14,18 @@ from wpsload.agenda import Entry
 from wpsload.dialing import Address, Dialed, Steps, dial
 from wpsload.engine import Engine
 from wpsload.errors import ConnectError
-from wpsload.link import ABNORMAL_CLOSURE, UNSENT_LIMIT_BYTES, Lane, Limits, Owner, closed
+from wpsload.link import (
+    ABNORMAL_CLOSURE,
+    UNSENT_LIMIT_BYTES,
+    Lane,
+    Limits,
+    Listener,
+    Owner,
+    closed,
+)
 from wpsload.meter import Meter
 from wpsload.publication import Publication
+from wpsload.receipts import Receipts
 from wpsload.session import PubSubSession
 from wpsload.stream import Stream
 from wpsload.subprotocol import MAX_MESSAGE_BYTES
@@ -187,14 +196,16 @@ class Wire:
         elif self._outgoing and not self._is_flush_due:
             self.flush()
 
-    def lane(self, session: PubSubSession, meter: Meter) -> Lane | None:
-        """The short way for what `session` publishes, if there is one; `meter` is told of it."""
+    def lane(
+        self, session: PubSubSession, meter: Meter, receipts: Receipts, listener: Listener
+    ) -> Lane | None:
+        """The short way for what `session` publishes and receives, if there is one."""
         express, stream = self._engine.express, self._stream
         if (
             express is None
             or stream is None
             or self._is_broken
-            or self._reader.max_message_bytes < frames.SHORT_BYTES
+            or self._reader.max_message_bytes < frames.MEDIUM_BYTES
         ):
             return None
         self._lane = express.lane(
@@ -208,6 +219,8 @@ class Wire:
             reader=self._reader,
             session=session,
             meter=meter,
+            receipts=receipts,
+            observer=listener,
         )
         return self._lane
 

@@ -6,6 +6,7 @@ import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import gevent
@@ -19,15 +20,26 @@ from serving import DEADLINE_S
 from wpsload import engine, frames
 from wpsload.clock import CLOCK, clock_ns
 from wpsload.engine import Engine
+from wpsload.familiar import Familiar
 from wpsload.frames import FrameReader
 from wpsload.ledger import Stream
-from wpsload.link import Lane
+from wpsload.link import Lane, Pace
 from wpsload.meter import Meter
+from wpsload.metrics import DELIVERY as DELIVERY_METRIC
 from wpsload.metrics import SEND_TO_GROUP, SEND_TO_GROUP_SERVICE
+from wpsload.payload import Stamp, first_stream, stamp
 from wpsload.poller import has_epoll
 from wpsload.publication import Computed, Stamped
+from wpsload.publishing import NEVER_NS
+from wpsload.receipts import Deliveries, Receipts
 from wpsload.session import PubSubSession
-from wpsload.subprotocol import MAX_MESSAGE_BYTES, DataType, encode_success
+from wpsload.subprotocol import (
+    MAX_MESSAGE_BYTES,
+    DataType,
+    GroupMessage,
+    encode_response,
+    encode_success,
+)
 from wpsload.turn import Turn
 from wpsload.units import NS_PER_S
 
@@ -107,6 +119,9 @@ class Ends:
         self.session.opening()
         self.session.receive(CONNECTED, is_text=True, now_ns=0)
         self.meter = Meter()
+        self.counts = Deliveries()
+        self.receipts = Receipts(self.counts)
+        self.is_listening = False
         self.reader = FrameReader(is_peer_client=False, max_message_bytes=MAX_MESSAGE_BYTES)
         self.outgoing: list[bytes] = []
         self.unsent = bytearray()
@@ -126,6 +141,8 @@ class Ends:
             reader=self.reader,
             session=self.session,
             meter=self.meter,
+            receipts=self.receipts,
+            observer=self,
         )
 
     def read(self, is_writable: bool) -> bytes | None:
@@ -251,6 +268,178 @@ def test_every_message_takes_one_way(is_bare: bool, whole: bytes, cuts: list[int
         assert not ends.aborted
     finally:
         ends.close()
+
+
+RUN = 3
+STREAM = first_stream(RUN, Random(1))
+
+
+def delivery(
+    number: int, *, group: str = "g", stream: int = STREAM, size_bytes: int = 200
+) -> bytes:
+    """A message to a group, as its members get it."""
+    data = stamp(Stamp(CLOCK, 1000 + number, stream, number), size_bytes=size_bytes)
+    return encode_response(GroupMessage(group, data, "text", None))
+
+
+KNOWN = delivery(0)
+DELIVERY = st.one_of(
+    st.integers(0, 60).map(delivery),
+    st.builds(
+        delivery,
+        st.integers(0, 2**32 - 1),
+        group=st.sampled_from(["g", "h"]),
+        stream=st.sampled_from([STREAM, STREAM + 1, 7]),
+        size_bytes=st.sampled_from([60, 200, 201, 70_000]),
+    ),
+    st.tuples(st.integers(0, len(KNOWN) - 1), st.integers(32, 126)).map(
+        lambda change: KNOWN[: change[0]] + bytes([change[1]]) + KNOWN[change[0] + 1 :]
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    is_listening=st.booleans(),
+    pieces=st.lists(DELIVERY.map(text) | PIECE, max_size=20),
+    cuts=st.lists(st.integers(0, 3000), max_size=4),
+)
+def test_a_delivery_is_told_as_the_long_way_tells_it(
+    is_listening: bool, pieces: list[bytes], cuts: list[int]
+) -> None:
+    """The same stamps, latencies, sizes and receipts; what is another message is read by others."""
+    ends = Ends()
+    try:
+        ends.is_listening = is_listening
+        ends.session.familiar = familiar = Familiar({CLOCK: 0}, run=RUN)
+        ends.session.receive(KNOWN, is_text=True, now_ns=0)
+        ends.receipts.expect(STREAM, 0)
+        whole = b"".join(pieces)
+        judge = FrameReader(is_peer_client=False, max_message_bytes=MAX_MESSAGE_BYTES)
+        messages = judge.feed(whole)
+        bounds = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+        before_ns = clock_ns()
+        ends.hear([whole[a:b] for a, b in itertools.pairwise(bounds) if a < b])
+        series = ends.meter.series(DELIVERY_METRIC)
+        taken = Counter(messages)
+        taken.subtract(ends.messages)
+        assert min(taken.values(), default=0) >= 0
+        counts = Deliveries()
+        receipts = Receipts(counts)
+        receipts.expect(STREAM, 0)
+        left = list(ends.messages)
+        sizes, told = [], []
+        for message in messages:  # those of one text are the same to all
+            if taken[message] and message not in left[:1]:
+                taken[message] -= 1
+                stamped = familiar.stamp(message[1], ends.session.stamp_at)
+                assert stamped is not None
+                stream, sent_ns, number = stamped
+                assert stream is not None
+                receipts.irregular(stream, number)
+                sizes.append(len(message[1]))
+                told.append(sent_ns)
+            elif left[:1] == [message]:
+                left.pop(0)
+        assert not +taken
+        assert not (is_listening and sizes)
+        assert series.sizes_bytes == sizes
+        assert ends.counts == counts
+        assert ends.receipts.next == receipts.next
+        assert ends.meter.received_bytes == sum(sizes)
+        for latency_ns, sent_ns in zip(series.latencies_ns, told, strict=True):
+            assert before_ns - sent_ns <= latency_ns <= clock_ns() - sent_ns
+        assert not ends.aborted
+    finally:
+        ends.close()
+
+
+def test_deliveries_do_take_it(ends: Ends) -> None:
+    """All that are like the first one, and the followed ones are followed."""
+    ends.session.familiar = Familiar({CLOCK: 0}, run=RUN)
+    ends.session.receive(KNOWN, is_text=True, now_ns=0)
+    ends.receipts.expect(STREAM, 0)
+    ends.hear([text(delivery(number)) for number in range(40)])
+    assert ends.messages == []
+    assert ends.receipts.next == {STREAM: 40}
+    assert [number for _, number, _ in ends.meter.followed] == [0, 16, 32]
+
+
+class Loop:
+    """An open loop whose pace gives it back."""
+
+    def __init__(self) -> None:
+        self.taken_back_ns: list[int] = []
+
+    def take_back(self, due_ns: int) -> None:
+        """It could not be written."""
+        self.taken_back_ns.append(due_ns)
+
+
+def start(
+    ends: Ends, loop: Loop, due_times_ns: list[int], *, most_late_ns: int = NS_PER_S
+) -> Pace | None:
+    """A pace with these due times."""
+    first_ns, *others_ns = due_times_ns
+    return ends.lane.pace(
+        loop,
+        publication("g", number=0),
+        due_times_ns=iter(others_ns),
+        due_ns=first_ns,
+        free_ns=0,
+        most_late_ns=most_late_ns,
+    )
+
+
+def turn_until(is_so: Callable[[], bool]) -> None:
+    """Let the loop turn until it is so."""
+    with gevent.Timeout(DEADLINE_S):
+        while not is_so():
+            gevent.sleep(0.001)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    offsets_us=st.lists(
+        st.lists(st.integers(0, 3000), min_size=1, max_size=5).map(sorted), max_size=150
+    )
+)
+def test_paces_write_what_is_due_when_it_is_due(offsets_us: list[list[int]]) -> None:
+    """Never before, none twice, each in its order; and then the plan is over."""
+    ends = Ends()
+    try:
+        loops = [Loop() for _ in offsets_us]
+        ends.turn.is_watched = True
+        now_ns = clock_ns()
+        due = [[now_ns + 1000 * offset for offset in one] for one in offsets_us]
+        for loop, times_ns in zip(loops, due, strict=True):
+            assert start(ends, loop, times_ns) is not None
+        turn_until(lambda: all(loop.taken_back_ns == [NEVER_NS] for loop in loops))
+        count = sum(map(len, due))
+        turn_until(lambda: len(ends.turn.slips_ns) == count)
+        assert all(slip_ns >= 0 for slip_ns in ends.turn.slips_ns)
+        assert ends.meter.due == ends.meter.achieved == ends.meter.sent == count
+        written = [one.due_ns for one in ends.session.pending.values()]
+        assert sorted(written) == sorted(itertools.chain.from_iterable(due))
+    finally:
+        ends.close()
+
+
+def test_a_pace_gives_back_what_it_cannot_write(ends: Ends) -> None:
+    """What is too late, and what has to go the long way, with all that follows."""
+    late, ended = Loop(), Loop()
+    now_ns = clock_ns()
+    assert start(ends, late, [now_ns - 2000, now_ns + NS_PER_S], most_late_ns=1000) is not None
+    turn_until(lambda: late.taken_back_ns == [now_ns - 2000])
+    pace = start(ends, Loop(), [now_ns + NS_PER_S])
+    assert pace is not None
+    assert pace.end() == now_ns + NS_PER_S
+    soon_ns = clock_ns() + 5_000_000
+    assert start(ends, ended, [soon_ns]) is not None
+    ends.lane.end()
+    turn_until(lambda: ended.taken_back_ns == [soon_ns])
+    assert start(ends, ended, [soon_ns]) is None
+    assert ends.meter.due == ends.meter.sent == 0
 
 
 def test_what_is_written_is_kept_if_the_system_is_full(ends: Ends) -> None:
