@@ -3,12 +3,14 @@
 import json
 import math
 from fractions import Fraction
+from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # has no types
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wpsload import histogram
 from wpsload.histogram import LIMIT_NS, QUANTILES, RELATIVE_ERROR, Histogram, merged
 
 ANY_QUANTILE = st.sampled_from([0.0, 0.07, 0.5, 0.9, 0.99, 0.999, 1.0])
@@ -243,3 +245,31 @@ def test_histograms_differ_from_other_things() -> None:
 def test_repr_tells_the_size() -> None:
     """What a failing test shows."""
     assert repr(histogram_of([3, 5])) == "<Histogram count=2 min_ns=3 max_ns=5>"
+
+
+@given(
+    values_ns=st.lists(
+        st.integers(0, 2**45) | st.integers(0, 300) | st.sampled_from([-1, LIMIT_NS, LIMIT_NS + 1]),
+        max_size=60,
+    ),
+    more_ns=st.lists(st.integers(0, 2**40), max_size=20),
+    times=st.integers(1, 3),
+)
+def test_compiled_it_is_the_same(values_ns: list[int], more_ns: list[int], times: int) -> None:
+    """Whether the values are counted by the compiled module, where there is one, or in Python."""
+    told: list[tuple[str, dict[str, Any], list[int | None]]] = []
+    compiled = histogram._compiled, histogram._add, histogram._at_ranks
+    for parts in (compiled, (None, histogram._add_in_python, histogram._at_ranks_in_python)):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, part in zip(("_compiled", "_add", "_at_ranks"), parts, strict=True):
+                patch.setattr(histogram, name, part)
+            one, other = Histogram(), Histogram()
+            other.record_all(more_ns)
+            try:
+                one.record_all(values_ns, times)
+            except ValueError as error:
+                told.append((str(error), one.to_dict(), []))
+                continue
+            one.include(other)
+            told.append(("", one.to_dict(), one.quantiles((0, 0.5, 0.9, 0.99, 1))))
+    assert told[0] == told[1]

@@ -251,12 +251,12 @@ class Histogram:
         return f"<Histogram count={self.count} min_ns={self.min_ns} max_ns={self.max_ns}>"
 
 
-def _add(buckets: dict[int, int], more: Mapping[int, int]) -> None:
+def _add_in_python(buckets: dict[int, int], more: Mapping[int, int]) -> None:
     for index, count in more.items():
         buckets[index] = buckets.get(index, 0) + count
 
 
-def _at_ranks(buckets: Mapping[int, int], ranks: Sequence[int]) -> list[int | None]:
+def _at_ranks_in_python(buckets: Mapping[int, int], ranks: Sequence[int]) -> list[int | None]:
     """The bucket of the value at each of `ranks`, ascending; None beyond the last one."""
     indexes = sorted(buckets)
     passed = list(accumulate(map(buckets.__getitem__, indexes)))
@@ -264,6 +264,7 @@ def _at_ranks(buckets: Mapping[int, int], ranks: Sequence[int]) -> list[int | No
     return [indexes[place] if place < len(indexes) else None for place in places]
 
 
+_add, _at_ranks = _add_in_python, _at_ranks_in_python
 if _compiled is not None:
     _add, _at_ranks = _compiled.add, _compiled.at_ranks  # the same, see there
 
