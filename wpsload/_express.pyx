@@ -5,9 +5,9 @@ What `poller`, `wire`, `session`, `publication` and `publishing` do together in 
 like most, a `Lane` does here without Python in between: read the socket, tell an ack by its looks,
 time it, write the next message of a closed loop, mask it, send it. It tells a delivery by its looks
 as well, as `familiar` does, and a `Pace` writes the messages of an open loop when they are due.
-Whatever is not exactly that goes on to them, in order. There is one state, which is theirs: the lists, the dict of requests and
-the counters of the Python objects are read and written here, so that each message may go either
-way. A test has both ways do the same.
+Whatever is not exactly that goes on to them, in order. There is one state, which is theirs: the
+lists, the dict of requests and the counters of the Python objects are read and written here, so
+that each message may go either way. Tests have both ways do the same.
 
 Built where there is a compiler and epoll. All works without it, at up to twice the CPU a message.
 """
@@ -15,11 +15,11 @@ Built where there is a compiler and epoll. All works without it, at up to twice 
 import sys
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport PyObject
 from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
-from cpython.ref cimport PyObject
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, itimerspec, timespec
 from posix.unistd cimport close
 
@@ -43,6 +43,7 @@ from wpsload._system cimport (
     recv,
     send,
 )
+from wpsload.alarm import SOON_NS
 from wpsload.fan_out import FOLLOWED_MASK
 from wpsload.metrics import DELIVERY, SEND_TO_GROUP, SEND_TO_GROUP_SERVICE
 from wpsload.publication import Stamped
@@ -91,7 +92,6 @@ cdef enum:
     ACK_ID_DIGITS = 18  # those of 63 bits, and no more
     KEYS_AT_ONCE = 64  # as many bytes as getrandom(2) never gives in part
     ANCILLARY_BYTES = 64
-    SOON_NS = 20_000  # no turn of the loop takes less: what is due by then needs no clock to be set
 
 assert MOST_READY == MOST_HELD
 
@@ -102,6 +102,7 @@ cdef Py_ssize_t START_BYTES = len(_ack_start), END_BYTES = len(_ack_end)
 cdef int64_t FOLLOWED = FOLLOWED_MASK
 cdef int64_t _late_ns = LATE_NS
 cdef int64_t _never_ns = NEVER_NS
+cdef int64_t _soon_ns = SOON_NS
 cdef int _most_at_once = MOST_AT_ONCE
 cdef object _new_pending = tuple.__new__  # the class's own takes twice as long
 cdef const char *HEX = b"0123456789abcdef"
@@ -306,7 +307,6 @@ cdef class Lane:
         pace._due_ns = due_ns
         pace._free_ns = free_ns
         pace._most_late_ns = most_late_ns
-        pace._meter = self._meter
         self._express.begin(pace)
         return pace
 
@@ -513,7 +513,7 @@ cdef class Pace:
     """
 
     cdef Lane _lane
-    cdef object _loop, _publication, _due_times_ns, _meter
+    cdef object _loop, _publication, _due_times_ns
     cdef int64_t _due_ns, _free_ns, _most_late_ns
     cdef bint _is_over
 
@@ -536,7 +536,7 @@ cdef class Pace:
             late += now_ns - self._due_ns > _late_ns
             about_to_write.append(max(self._due_ns, self._free_ns))
             self._due_ns = next(self._due_times_ns, _never_ns)
-        meter = self._meter
+        meter = self._lane._meter
         meter.due += sent
         meter.achieved += sent
         if late:
@@ -756,7 +756,7 @@ cdef class Express:
             if not is_ringing:
                 return 0
         elif is_ringing:
-            if next_ns - now_ns <= SOON_NS:
+            if next_ns - now_ns <= _soon_ns:
                 return 0
         elif self._timer_ns and self._timer_ns <= next_ns:
             return 0

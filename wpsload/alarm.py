@@ -11,14 +11,14 @@ from typing import Any, Protocol
 from wpsload.poller import Poller
 from wpsload.units import NS_PER_S, seconds
 
-__all__ = ["Alarm", "LoopAlarm", "TimerfdAlarm", "has_timerfd"]
+__all__ = ["SOON_NS", "Alarm", "LoopAlarm", "TimerfdAlarm", "has_timerfd"]
 
 _CLOCK_MONOTONIC = 1
 _TFD_NONBLOCK = 0o4000
 _TFD_CLOEXEC = 0o2000000
 _TFD_TIMER_ABSTIME = 1
 
-_SOON_NS = 20_000
+SOON_NS = 20_000
 """No turn of the loop takes less. What is due before the next one needs no clock to be set."""
 
 
@@ -75,7 +75,7 @@ class TimerfdAlarm:
     def set(self, due_ns: int, now_ns: int) -> None:
         """Call back at `due_ns`."""
         self._is_set = True
-        if self._is_ringing and due_ns - now_ns <= _SOON_NS:
+        if self._is_ringing and due_ns - now_ns <= SOON_NS:
             return  # it goes on ringing, being readable until it is set anew
         # A time of 0 would switch it off.
         self._value.whole_s, self._value.rest_ns = divmod(max(1, due_ns), NS_PER_S)

@@ -89,16 +89,27 @@ class Histogram:
         Raises:
             ValueError: if a value is negative; then none is counted.
         """
-        if not values_ns or self._count_all(values_ns, count):
+        if not values_ns:
             return
-        least_ns, greatest_ns = min(values_ns), max(values_ns)
-        if least_ns < 0:
-            raise ValueError(f"a duration cannot be negative: {least_ns} ns")
+        counted = None
+        if (
+            _compiled is not None and type(values_ns) is list
+        ):  # None again if they are not like most
+            counted = _compiled.count_all(
+                values_ns, self._buckets, count, LIMIT_NS, _BUCKETS_PER_OCTAVE
+            )
+        least_ns, greatest_ns, sum_ns = counted or self._count_all(values_ns, count)
         if least_ns < self._min_ns or not self.count:
             self._min_ns = least_ns
         self._max_ns = max(self._max_ns, greatest_ns)
         self.count += len(values_ns) * count
-        self.sum_ns += sum(values_ns) * count
+        self.sum_ns += sum_ns * count
+
+    def _count_all(self, values_ns: Sequence[int], count: int) -> tuple[int, int, int]:
+        """Add them to their buckets; the least, the greatest, and the sum of them."""
+        least_ns, greatest_ns, sum_ns = min(values_ns), max(values_ns), sum(values_ns)
+        if least_ns < 0:
+            raise ValueError(f"a duration cannot be negative: {least_ns} ns")
         if greatest_ns > LIMIT_NS:
             within = [value_ns for value_ns in values_ns if value_ns <= LIMIT_NS]
             self.overflow += (len(values_ns) - len(within)) * count
@@ -107,23 +118,7 @@ class Histogram:
         for half, times in Counter(_upper_halves(values_ns)).items():
             index = half - _BIAS if half >= _FIRST_OCTAVE else _EXACT[half]
             buckets[index] = buckets.get(index, 0) + times * count
-
-    def _count_all(self, values_ns: Sequence[int], count: int) -> bool:
-        """The same, compiled; False if that is not there, or the values are not like most."""
-        if _compiled is None or type(values_ns) is not list:
-            return False
-        counted = _compiled.count_all(
-            values_ns, self._buckets, count, LIMIT_NS, _BUCKETS_PER_OCTAVE
-        )
-        if counted is None:
-            return False
-        least_ns, greatest_ns, sum_ns = counted
-        if least_ns < self._min_ns or not self.count:
-            self._min_ns = least_ns
-        self._max_ns = max(self._max_ns, greatest_ns)
-        self.count += len(values_ns) * count
-        self.sum_ns += sum_ns * count
-        return True
+        return least_ns, greatest_ns, sum_ns
 
     def values(self) -> Iterator[tuple[int, int]]:
         """Nanoseconds and how many values they stand for, each within `RELATIVE_ERROR` of them.
