@@ -2,6 +2,7 @@
 
 import json
 import math
+from array import array
 from fractions import Fraction
 from typing import Any
 
@@ -157,6 +158,14 @@ def test_recording_a_list_is_recording_each(before: list[int], values: list[int]
     assert at_once.count == len(before + values)
 
 
+@pytest.mark.parametrize("kind", ["q", "i", "H"])
+def test_recording_an_array_is_recording_each(kind: str) -> None:
+    """Of whatever size its numbers are."""
+    at_once = Histogram()
+    at_once.record_all(array(kind, [7, 300, 65_535]))
+    assert at_once == histogram_of([7, 300, 65_535])
+
+
 def test_list_with_a_negative_duration_is_refused_whole() -> None:
     """Half a batch would be neither lost nor counted."""
     histogram = histogram_of([7])
@@ -264,9 +273,9 @@ def test_compiled_it_is_the_same(values_ns: list[int], more_ns: list[int], times
             for name, part in zip(("_compiled", "_add", "_at_ranks"), parts, strict=True):
                 patch.setattr(histogram, name, part)
             one, other = Histogram(), Histogram()
-            other.record_all(more_ns)
+            other.record_all(array("q", more_ns))
             try:
-                one.record_all(values_ns, times)
+                one.record_all(array("q", values_ns), times)
             except ValueError as error:
                 told.append((str(error), one.to_dict(), []))
                 continue

@@ -1,5 +1,7 @@
 """The meter hands over everything it was told, once."""
 
+from array import array
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,8 +50,8 @@ def test_what_was_taken_does_not_change() -> None:
         series.sizes_bytes.append(200)
         if latency_ns == 5:
             first = meter.take()
-    assert first.batches == (Batch(SEND_TO_GROUP, [5], [200]),)
-    assert meter.take().batches == (Batch(SEND_TO_GROUP, [6], [200]),)
+    assert first.batches == (Batch(SEND_TO_GROUP, array("q", [5]), array("q", [200])),)
+    assert meter.take().batches == (Batch(SEND_TO_GROUP, array("q", [6]), array("q", [200])),)
 
 
 @given(st.lists(st.lists(TOLD)))

@@ -1,7 +1,9 @@
 """Types of the compiled module."""
 
+from array import array
+
 def count_all(
-    values_ns: list[int], buckets: dict[int, int], times: int, limit_ns: int, exact_below: int
+    values_ns: array[int], buckets: dict[int, int], times: int, limit_ns: int, exact_below: int
 ) -> tuple[int, int, int] | None: ...
 def add(buckets: dict[int, int], more: dict[int, int]) -> None: ...
 def at_ranks(buckets: dict[int, int], ranks: list[int]) -> list[int | None]: ...

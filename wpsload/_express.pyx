@@ -14,6 +14,7 @@ Built where there is a compiler and epoll. All works without it, at up to twice 
 
 import sys
 
+from cpython cimport array
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.errno cimport EAGAIN, errno
@@ -85,6 +86,8 @@ cdef extern from "sys/socket.h" nogil:
 cdef enum:
     LOOP_READ = 1  # of an io watcher
     MOST_READY = 64  # sockets in one turn, and paces
+    SENT_AT_ONCE = 16  # of what is due: so none waits for long until those with it are ready
+    MOST_REST_NS = 100_000
     FLUSH_BYTES = 65536  # so much waits for the turn to end, so that the unsent stays bounded
     SIZE_IN_TWO = 126  # the second byte of a frame whose size stands in the next two
     TIME_DIGITS = 16
@@ -155,6 +158,14 @@ cdef ssize_t receive(int fd, void *buffer, list lags_ns) except? -1:
         if lag_ns >= 0:  # or the clock of the wall was set back
             lags_ns.append(lag_ns)
     return size
+
+
+cdef inline int append(array.array numbers, int64_t number) except -1:
+    """To an array of 64 bits each."""
+    cdef Py_ssize_t at = len(numbers)
+    array.resize_smart(numbers, at + 1)
+    numbers.data.as_longlongs[at] = number
+    return 0
 
 
 cdef void write_hex(uint8_t *at, uint64_t number, int digits) noexcept:
@@ -259,7 +270,7 @@ cdef class Lane:
         cdef Template template = self._template_of(publication)
         if template is None:
             return 0
-        session, stream, meter = self._session, publication.stream, self._meter
+        session, stream = self._session, publication.stream
         number = stream.sequence
         ack_id = session.next_ack_id
         cdef bytes frame = template.write(due_ns, number, ack_id, mask_key())
@@ -271,8 +282,9 @@ cdef class Lane:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(frame)
         self._outgoing.append(frame)
         self._outgoing_bytes += size
-        meter.sent += 1
-        meter.sent_bytes += size - (6 if size < 132 else 8 if size < 65544 else 14)
+        self._express.count(
+            self._meter, 1, size - (6 if size < 132 else 8 if size < 65544 else 14), 0
+        )
         if self._outgoing_bytes > FLUSH_BYTES:
             self.flush()
         elif not self._is_held and self._express._is_in_turn:
@@ -373,7 +385,7 @@ cdef class Lane:
             at += head_bytes + length
             received_bytes += length
         if received_bytes:
-            self._meter.received_bytes += received_bytes
+            self._express.count(self._meter, 0, 0, received_bytes)
         return at
 
     cdef bint take_ack(self, const char *payload, Py_ssize_t length, int64_t now_ns) except -1:
@@ -401,12 +413,12 @@ cdef class Lane:
             return False
         del self._pending[ack_id]
         series = self._sends
-        (<list>series.latencies_ns).append(now_ns - <int64_t>pending[1])
-        (<list>series.sizes_bytes).append(length)
+        append(series.latencies_ns, now_ns - <int64_t>pending[1])
+        append(series.sizes_bytes, length)
         if owner is None:
             series = self._services
-            (<list>series.latencies_ns).append(now_ns - <int64_t>pending[2])
-            (<list>series.sizes_bytes).append(0)
+            append(series.latencies_ns, now_ns - <int64_t>pending[2])
+            append(series.sizes_bytes, 0)
         elif owner.is_stopped or not self.publish(owner.publication, now_ns, now_ns, owner):
             owner.go_on(now_ns)
         return True
@@ -452,10 +464,10 @@ cdef class Lane:
             number = read_hex(payload + stamp_at + TIME_DIGITS, NUMBER_DIGITS)
         if sent_ns < 0 or number < 0:
             return False
-        latency_ns = max(0, now_ns - sent_ns - self._lead_ns[self._known[1]])
+        cdef int64_t latency_ns = max(0, now_ns - sent_ns - <int64_t>self._lead_ns[self._known[1]])
         series = self._deliveries
-        (<list>series.latencies_ns).append(latency_ns)
-        (<list>series.sizes_bytes).append(length)
+        append(series.latencies_ns, latency_ns)
+        append(series.sizes_bytes, length)
         if not self._is_numbered:
             return True
         stream = self._known[2]
@@ -522,7 +534,7 @@ cdef class Pace:
         self._is_over = True
         return self._due_ns
 
-    cdef bint send(self, int64_t now_ns, list about_to_write) except -1:
+    cdef bint send(self, int64_t now_ns, array.array about_to_write) except -1:
         """Write what is due by `now_ns`; False if it is over."""
         cdef int sent = 0, late = 0
         while self._due_ns <= now_ns and sent < _most_at_once:
@@ -534,7 +546,7 @@ cdef class Pace:
                 break
             sent += 1
             late += now_ns - self._due_ns > _late_ns
-            about_to_write.append(max(self._due_ns, self._free_ns))
+            append(about_to_write, max(self._due_ns, self._free_ns))
             self._due_ns = next(self._due_times_ns, _never_ns)
         meter = self._lane._meter
         meter.due += sent
@@ -561,10 +573,13 @@ cdef class Express:
     cdef dict _watched  # by file descriptor: a source, or a lane
     cdef list _held  # lanes that have something to flush when the turn ends
     cdef bint _is_in_turn
-    cdef list _about_to_write  # due times, of the turn
+    cdef array.array _about_to_write  # due times, of the turn
+    cdef object _meter  # that has not been told of these:
+    cdef int64_t _sent, _sent_bytes, _received_bytes
     cdef set _paces
     cdef Due *_dues  # when each of them is due: a heap
     cdef int _due_count, _due_room
+    cdef int64_t _rest_until_ns  # what falls due before is written then
     cdef int64_t _timer_ns  # when it rings, or has rung; 0 if it is not set
 
     def __cinit__(self):
@@ -681,8 +696,49 @@ cdef class Express:
                 (<Lane>lane).flush()
             except BaseException:  # the others are to be written all the same
                 self._hub.handle_error(lane, *sys.exc_info())
-        if self._about_to_write:
-            self._turn.written()
+        self._written()
+        return 0
+
+    cdef int _written(self) except -1:
+        """As `Turn.written`."""
+        cdef Py_ssize_t at, count = len(self._about_to_write)
+        cdef array.array slips_ns
+        cdef int64_t now_ns
+        if not count:
+            return 0
+        if self._turn.is_watched:
+            slips_ns = self._turn.slips_ns
+            now_ns = clock_ns()
+            for at in range(count):
+                append(slips_ns, now_ns - self._about_to_write.data.as_longlongs[at])
+        array.resize_smart(self._about_to_write, 0)
+        return 0
+
+    cdef int count(
+        self, meter, int64_t sent, int64_t sent_bytes, int64_t received_bytes
+    ) except -1:
+        """Add to those of `meter`, when the turn ends if one is under way."""
+        if meter is not self._meter:
+            self._tell_meter()
+            self._meter = meter
+        self._sent += sent
+        self._sent_bytes += sent_bytes
+        self._received_bytes += received_bytes
+        if not self._is_in_turn:
+            self._tell_meter()
+        return 0
+
+    cdef int _tell_meter(self) except -1:
+        meter = self._meter
+        if meter is None:
+            return 0
+        if self._sent:
+            meter.sent += self._sent
+            meter.sent_bytes += self._sent_bytes
+            self._sent = self._sent_bytes = 0
+        if self._received_bytes:
+            meter.received_bytes += self._received_bytes
+            self._received_bytes = 0
         return 0
 
     cdef int begin(self, Pace pace) except -1:
@@ -694,11 +750,13 @@ cdef class Express:
 
     cdef int _push(self, PyObject *pace, int64_t due_ns) except -1:
         cdef int at = self._due_count, above
+        cdef Due *more
         if at == self._due_room:
-            self._due_room = max(64, 2 * self._due_room)
-            self._dues = <Due *>realloc(self._dues, self._due_room * sizeof(Due))
-            if self._dues == NULL:
+            more = <Due *>realloc(self._dues, 2 * max(32, self._due_room) * sizeof(Due))
+            if more == NULL:
                 raise MemoryError
+            self._dues = more
+            self._due_room = 2 * max(32, self._due_room)
         self._due_count += 1
         while at:
             above = (at - 1) // 2
@@ -727,11 +785,17 @@ cdef class Express:
         return first
 
     cdef int _send_due(self) except -1:
-        """Write what is due by now, of as many paces as sockets are read in a turn at most."""
+        """Write what is due by now, of as many paces as sockets are read in a turn at most.
+
+        Then it rests for as long as that took, or a little, if nothing is left over: the more are
+        due at once, the less time each of them takes, and what is saved makes up for hold-ups.
+        """
         cdef PyObject *due[MOST_READY]
         cdef int i, count = 0
-        cdef int64_t now_ns = clock_ns()
+        cdef int64_t now_ns = clock_ns(), written_ns
         cdef Pace pace
+        if now_ns < self._rest_until_ns:
+            return 0
         while count < MOST_READY and self._due_count and self._dues[0].due_ns <= now_ns:
             due[count] = self._pop()
             count += 1
@@ -740,18 +804,25 @@ cdef class Express:
             try:
                 if not pace._is_over and pace.send(now_ns, self._about_to_write):
                     self._push(due[i], pace._due_ns)
+                    if len(self._held) >= SENT_AT_ONCE:
+                        self._flush_held()
                     continue
             except BaseException:
                 self._hub.handle_error(pace, *sys.exc_info())
             self._paces.discard(pace)
-        self._set_timer()
+        self._flush_held()
+        if self._due_count and self._dues[0].due_ns > now_ns:
+            written_ns = clock_ns()
+            self._rest_until_ns = written_ns + min(MOST_REST_NS, written_ns - now_ns)
         return 0
 
     cdef int _set_timer(self) except -1:
         """Ring when the next one is due."""
         cdef int64_t now_ns = clock_ns()
         cdef bint is_ringing = 0 < self._timer_ns <= now_ns  # until it is set anew
-        cdef int64_t next_ns = self._dues[0].due_ns if self._due_count else 0
+        cdef int64_t next_ns = 0
+        if self._due_count:
+            next_ns = max(self._dues[0].due_ns, self._rest_until_ns)
         if not next_ns:
             if not is_ringing:
                 return 0
@@ -851,6 +922,8 @@ cdef class Express:
                 self._hub.handle_error(watched, *sys.exc_info())
         if self._due_count or self._timer_ns:
             self._send_due()
+            self._set_timer()
         self._flush_held()
+        self._tell_meter()
         self._is_in_turn = False
         turn.end()

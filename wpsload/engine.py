@@ -102,10 +102,10 @@ class Engine:
         """Note it no longer."""
         self.turn.is_watched = False
 
-    def take_self_check(self) -> tuple[list[int], list[int], int]:
+    def take_self_check(self) -> tuple["array[int]", list[int], int]:
         """Send slips and receive lags in ns, and `buffers_full`, since the last call."""
         turn, lags_ns = self.turn, self._arrival_lags_ns.copy()
-        slips_ns, turn.slips_ns = turn.slips_ns, []
+        slips_ns, turn.slips_ns = turn.slips_ns, array("q")
         self._arrival_lags_ns.clear()  # streams add to this very list
         buffers_full, self.buffers_full = self.buffers_full, 0
         return slips_ns, lags_ns, buffers_full

@@ -8,9 +8,9 @@ sum, the least and the greatest value are exact.
 Only buckets that hold something are stored: a histogram per metric and second is cheap.
 """
 
-import math
 import struct
 import sys
+from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -84,7 +84,7 @@ class Histogram:
         self.record_all((value_ns,), count)
 
     def record_all(self, values_ns: Sequence[int], count: int = 1) -> None:
-        """Count every value `count` times; for many of them at a fraction of the time.
+        """Count every value `count` times; for an array of 64 bits each at a fraction of the time.
 
         Raises:
             ValueError: if a value is negative; then none is counted.
@@ -92,12 +92,10 @@ class Histogram:
         if not values_ns:
             return
         counted = None
-        if (
-            _compiled is not None and type(values_ns) is list
-        ):  # None again if they are not like most
+        if isinstance(values_ns, array) and _compiled is not None:
             counted = _compiled.count_all(
                 values_ns, self._buckets, count, LIMIT_NS, _BUCKETS_PER_OCTAVE
-            )
+            )  # None if they are not like most
         least_ns, greatest_ns, sum_ns = counted or self._count_all(values_ns, count)
         if least_ns < self._min_ns or not self.count:
             self._min_ns = least_ns
@@ -160,13 +158,15 @@ class Histogram:
             if not 0 <= q <= 1:
                 raise ValueError(f"a quantile lies within 0 and 1, not at {q}")
             ranks.append(_rank(q, self.count))
+        if not self.count:
+            return [None] * len(ranks)
         ascending = sorted(ranks)
         indexes = dict(zip(ascending, _at_ranks(self._buckets, ascending), strict=True))
         found: list[int | None] = []
         for rank in ranks:
             index = indexes[rank]
             if rank <= 1:
-                found.append(self.min_ns)  # None without values
+                found.append(self._min_ns)
             elif index is None:
                 found.append(self._max_ns)
             else:
@@ -283,13 +283,15 @@ def merged(parts: Iterable[Histogram]) -> Histogram:
 
 
 def _rank(q: float, count: int) -> int:
-    return math.ceil(_as_written(q) * count)
+    """ceil(q · count)."""
+    numerator, denominator = _as_written(q)
+    return -(-numerator * count // denominator)
 
 
 @lru_cache
-def _as_written(q: float) -> Fraction:
+def _as_written(q: float) -> tuple[int, int]:
     # In floats 0.07 * 100 is a little more than 7.
-    return Fraction(str(q))
+    return Fraction(str(q)).as_integer_ratio()
 
 
 @lru_cache(8192)  # all there are

@@ -45,6 +45,7 @@ __all__ = ["LocustStats", "merge"]
 
 _FLUSH_EVERY_S = 0.25
 _PIECE = 64  # different latencies
+_SUMMED = 4096
 _REPLAY_EVERY_S = 0.01  # more at once would hold up the engine for long enough to be measured
 
 _TO_A_USER = (StopUser, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet)
@@ -128,7 +129,11 @@ def merge(
     """
     entry = into.get(metric.name, metric.type)
     values = latency.values()
-    sum_ns, size_bytes = latency.sum_ns, sum(sizes_bytes)
+    sum_ns, size_bytes = latency.sum_ns, 0
+    for first in range(0, len(sizes_bytes), _SUMMED):
+        size_bytes += sum(sizes_bytes[first : first + _SUMMED])
+        if len(sizes_bytes) - first > _SUMMED:
+            yield
     at_s: float | None = None
     while piece := list(islice(values, _PIECE)):
         batch = stats.StatsEntry(into, metric.name, metric.type)

@@ -1,10 +1,12 @@
 """What the connections of a process do, told once a message: no call, no event, no clock.
 
 The engine handles a message in a few microseconds, of which statistics may take little. So it only
-appends to lists and adds to counters; whoever runs the load takes them a few times a second, and
+appends to arrays and adds to counters; whoever runs the load takes them a few times a second, and
 does once for thousands of messages what would be costly for each.
 """
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wpsload.fan_out import Receipt
@@ -14,25 +16,25 @@ __all__ = ["Batch", "Meter", "Series", "Taken"]
 
 
 class Series:
-    """Successes of one metric since the last `take`: two lists of one length.
+    """Successes of one metric since the last `take`: two arrays of one length, of 64 bits each.
 
-    Keep the series, never its lists: each `take` puts new ones in their place.
+    Keep the series, never its arrays: each `take` puts new ones in their place.
     """
 
     __slots__ = ("latencies_ns", "sizes_bytes")
 
     def __init__(self) -> None:
-        self.latencies_ns: list[int] = []
-        self.sizes_bytes: list[int] = []
+        self.latencies_ns = array("q")
+        self.sizes_bytes = array("q")
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The successes of one metric, at least one, in their order; two lists of one length."""
+    """The successes of one metric, at least one, in their order; two sequences of one length."""
 
     metric: Metric
-    latencies_ns: list[int]
-    sizes_bytes: list[int]
+    latencies_ns: Sequence[int]
+    sizes_bytes: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Meter:
         for metric, series in self._series.items():
             if series.latencies_ns:
                 batches.append(Batch(metric, series.latencies_ns, series.sizes_bytes))
-                series.latencies_ns, series.sizes_bytes = [], []
+                series.latencies_ns, series.sizes_bytes = array("q"), array("q")
         taken = Taken(
             self.sent,
             self.sent_bytes,

@@ -243,18 +243,16 @@ def _write_seconds(csv: PubsubCsv, run: LoadRun, environment: Environment) -> No
 
     def write_record() -> None:
         if (recording := process.recording) is not None:
-            recording.look(run.recorder, users())
+            recording.look(run.rolled, users())
             if recording.is_due():
-                recording.write_meanwhile(run.recorder, process.doubts)
+                recording.write_meanwhile(run.rolled, process.doubts)
 
     while True:
         _roll_gently(run)
         run.complete_fan_out()
         _writing(
             environment,
-            lambda: csv.write_seconds(
-                run.recorder, now_s=unix_s(), users=users(), breathe=Breaths()
-            ),
+            lambda: csv.write_seconds(run.rolled, now_s=unix_s(), users=users(), breathe=Breaths()),
         )
         _writing(environment, write_record)
         gevent.sleep(1)
@@ -336,7 +334,7 @@ def _end_shape(environment: Environment) -> None:
 
 def _sections(run: LoadRun) -> Iterator[tuple[str, dict[str, Any]]]:
     """What the record holds besides the samples: the books, and how the generator did."""
-    totals = run.recorder.totals()
+    totals = run.rolled.totals()
     sends = totals.metrics.get(SEND_TO_GROUP)
     if run.settings.has_ledger and (sends or run.books.ledger.counts.received):
         outcomes = (

@@ -155,6 +155,11 @@ class LoadRun:
         self.roll()
         return self._recorder
 
+    @property
+    def rolled(self) -> Recorder:
+        """What was measured until the last `roll`, for who must not hold up the load with one."""
+        return self._recorder
+
     def start(self, settings: Settings) -> None:
         """A test begins: forget what the last one in this process left."""
         self.settings = settings
@@ -211,6 +216,8 @@ class LoadRun:
                         yield
                 self._recorder.add_latencies(batch.metric, latency, int(taken_s))
                 latencies.append(latency)
+                if latency.count > size:
+                    yield
             samples, self._samples = self._samples, []
             self._statistics.add(samples)
             for batch, latency in zip(taken.batches, latencies, strict=True):

@@ -8,7 +8,9 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from wpsload.agenda import Entry
@@ -51,6 +53,7 @@ class SelfCheck:
         self._before = _Counters()
         self._seconds = 0
         self._stolen_ns: int | None = None
+        self._untold: SelfMeasurement | None = None
         self._begin_second()
 
     def _begin_second(self) -> None:
@@ -77,7 +80,9 @@ class SelfCheck:
             gc.callbacks.remove(self._collecting)
         self._take()
         self._engine.end_self_check()
+        self._tell_second()
         self._finish_second(self._clock_ns(), is_last=True)
+        self._tell_second()
 
     def _beat(self) -> None:
         """On time or late; beats that were missed are as late as they are, one by one."""
@@ -90,9 +95,12 @@ class SelfCheck:
         )
         self._next_ns += ((now_ns - self._next_ns) // BEAT_NS + 1) * BEAT_NS
         self._beats += 1
+        # One thing a beat, so that none holds up the load for long.
         if self._beats % _TAKE_EVERY == 0:
             self._take()
-        if now_ns - self._since_ns >= NS_PER_S:
+        elif self._untold is not None:
+            self._tell_second()
+        elif now_ns - self._since_ns >= NS_PER_S:
             self._finish_second(now_ns)
         self._entry = self._engine.at(self._next_ns, self._beat)
 
@@ -100,7 +108,7 @@ class SelfCheck:
         """Count what the engine noted since the last time: a little, and often."""
         slips_ns, lags_ns, buffers_full = self._engine.take_self_check()
         _record_some(slips_ns, self._slip)
-        self._lag.record_all([_rounded(lag_ns) for lag_ns in lags_ns])
+        self._lag.record_all(array("q", [_rounded(lag_ns) for lag_ns in lags_ns]))
         self._buffers_full += buffers_full
 
     def _collecting(self, phase: str, info: dict[str, int]) -> None:
@@ -118,7 +126,7 @@ class SelfCheck:
         if wall_ns >= _MIN_CPU_NS:
             cpu.record((counters.cpu_ns - before.cpu_ns) * NS_PER_S // wall_ns)
         self._seconds += 1
-        measured = SelfMeasurement(
+        self._untold = SelfMeasurement(
             wall_ns=wall_ns,
             slip=self._slip,
             lag=self._lag,
@@ -133,7 +141,11 @@ class SelfCheck:
             buffers_full=self._buffers_full,
         )
         self._begin_second()
-        self._tell(measured)
+
+    def _tell_second(self) -> None:
+        if (measured := self._untold) is not None:
+            self._untold = None
+            self._tell(measured)
 
     def _newly_stolen_ns(self, *, is_last: bool) -> int | None:
         if self._stolen_ns is None:
@@ -163,10 +175,10 @@ class _Counters:
         return counters
 
 
-def _record_some(values_ns: list[int], histogram: Histogram) -> None:
+def _record_some(values_ns: Sequence[int], histogram: Histogram) -> None:
     """Every nth if there are many, counted n times, and the greatest in any case."""
     each = len(values_ns) // _MOST_SLIPS + 1
-    histogram.record_all([_rounded(value_ns) for value_ns in values_ns[::each]], each)
+    histogram.record_all(array("q", [_rounded(value_ns) for value_ns in values_ns[::each]]), each)
     if each > 1 and (greatest_ns := max(values_ns)) > (histogram.max_ns or 0):
         histogram.record(greatest_ns)
 
@@ -184,10 +196,10 @@ def _difference(before: int | None, after: int | None) -> int | None:
 def _core_wait_ns() -> int | None:
     # Source: Linux, Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat.
     try:
-        fields = Path("/proc/self/schedstat").read_text(encoding="ascii").split()
+        with open("/proc/self/schedstat", "rb") as file:
+            return int(file.read().split()[1])
     except OSError:
         return None
-    return int(fields[1])
 
 
 def _stolen_ns() -> int | None:
@@ -243,6 +255,7 @@ def _ports(connections: int) -> Fill | None:
     return None if not span or not connections else Fill.of(connections, span)
 
 
+@cache
 def _port_span() -> int:
     try:
         text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")

@@ -8,6 +8,7 @@ It also knows how late that was: whoever writes what a schedule had due adds its
 """
 
 import sys
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -34,8 +35,8 @@ class Turn:
         self._hub = hub
         self._clock_ns = clock_ns
         self._held: list[Callable[[], None]] = []
-        self.due_ns: list[int] = []
-        self.slips_ns: list[int] = []
+        self.due_ns = array("q")
+        self.slips_ns = array("q")
         self.is_under_way = self.is_watched = False
 
     def begin(self) -> None:
@@ -67,5 +68,5 @@ class Turn:
         """What was due is written; to be called by who writes while no turn is under way."""
         if self.is_watched:
             now_ns = self._clock_ns()
-            self.slips_ns += [now_ns - due_ns for due_ns in self.due_ns]
-        self.due_ns.clear()
+            self.slips_ns.extend([now_ns - due_ns for due_ns in self.due_ns])
+        del self.due_ns[:]

@@ -74,7 +74,7 @@ def test_it_rings_not_before_its_time(
     assert len(bell.rung_ns) == 5
 
 
-@pytest.mark.parametrize("past_ns", [0, 1, NS_PER_S, clock_ns()])
+@pytest.mark.parametrize("past_ns", [0, 1, NS_PER_S, pytest.param(clock_ns(), id="boot")])
 def test_what_is_past_due_rings_at_once(
     make: Callable[[Callable[[], None]], Alarm], past_ns: int
 ) -> None:

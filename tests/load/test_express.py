@@ -343,7 +343,7 @@ def test_a_delivery_is_told_as_the_long_way_tells_it(
                 left.pop(0)
         assert not +taken
         assert not (is_listening and sizes)
-        assert series.sizes_bytes == sizes
+        assert series.sizes_bytes.tolist() == sizes
         assert ends.counts == counts
         assert ends.receipts.next == receipts.next
         assert ends.meter.received_bytes == sum(sizes)

@@ -9,7 +9,7 @@ import functools
 import gc
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -30,7 +30,7 @@ LATENCIES_NS = st.integers(0, 31).flatmap(lambda bits: st.integers(1_000, 1_000 
 BATCHES = st.lists(st.lists(LATENCIES_NS, min_size=1), min_size=1, max_size=3)
 
 
-def histogram_of(latencies_ns: list[int]) -> Histogram:
+def histogram_of(latencies_ns: Sequence[int]) -> Histogram:
     """What a batch comes with."""
     histogram = Histogram()
     histogram.record_all(latencies_ns)
