@@ -15,7 +15,7 @@ import click
 from benchmarks import programs, report
 from benchmarks.playing import SERVER_CORE, play
 from benchmarks.results import Played, Results
-from benchmarks.rows import CONTESTS, QUICK, ROWS, Row, Side
+from benchmarks.rows import CONTESTS, QUICK, ROWS, Contest, Row, Side
 from wpsload.open_files import raise_limit
 
 __all__ = ["main"]
@@ -115,7 +115,7 @@ def _play(contest: str, sides: Mapping[str, Side], rounds: int, results: Results
         # Every other round the other way round, so that no side always follows the same one.
         order = present if len(played) % 2 else present[::-1]
         # But a side whose pace is a share of another's has to follow that one.
-        for name in sorted(order, key=lambda name: sides[name].share_of is not None):
+        for name in sorted(order, key=lambda name: _depth(CONTESTS[contest], name)):
             one[name] = _play_side(contest, sides[name], one, results.window_s)
             click.echo(f"{contest} {len(played)}: {_line(name, one[name])}", err=True)
         is_measured = [name for name in present if one[name].problem is None]
@@ -123,17 +123,26 @@ def _play(contest: str, sides: Mapping[str, Side], rounds: int, results: Results
             break
 
 
+def _depth(contest: Contest, name: str) -> int:
+    leader = contest.sides[name].share_of
+    return 0 if leader is None else 1 + _depth(contest, leader)
+
+
 def _play_side(contest: str, side: Side, before: Mapping[str, Played], window_s: float) -> Played:
     """A side, at a pace that the sides `before` it in the round may decide."""
-    if side.share_of is not None:
-        limit = before.get(side.share_of, Played())
-        if not limit.per_s:
-            return Played(problem=f"its pace is unknown: {side.share_of!r} was not measured")
-        interval_s = side.work.connections / (side.share * limit.per_s)
-        side = dataclasses.replace(
-            side, work=dataclasses.replace(side.work, interval_s=round(interval_s, 6))
-        )
-    return play(CONTESTS[contest], side, warm_up_s=_WARM_UP_S, window_s=window_s)
+    limit = before.get(side.share_of or "", Played())
+    if side.share_of is not None and not limit.per_s:
+        return Played(problem=f"its pace is unknown: {side.share_of!r} was not measured")
+    for share in side.shares:
+        work = side.work
+        if side.share_of is not None:
+            interval_s = work.connections / (share * limit.per_s)
+            work = dataclasses.replace(work, interval_s=round(interval_s, 9))
+        paced = dataclasses.replace(side, work=work)
+        played = play(CONTESTS[contest], paced, warm_up_s=_WARM_UP_S, window_s=window_s)
+        if not played.is_invalid:
+            break
+    return played
 
 
 def _line(name: str, played: Played) -> str:

@@ -76,16 +76,18 @@ def _measure_window(contest: Contest, side: Side, *, warm_up_s: float, window_s:
                 _stop_pushing(server, process)
             said = _end(server, process, invocation.ending)
             claimed = side.generator.claimed(side.work, said, folder)
-            slip_ms = _slip_ms(folder)
+            slip_ms, is_invalid = _judged(folder)
         problem = _problem(contest, side, server.counts(), claimed)
-    return replace(_figures(contest, before, after), problem=problem, slip_ms=slip_ms)
+    figures = _figures(contest, before, after)
+    return replace(figures, problem=problem, slip_ms=slip_ms, is_invalid=is_invalid)
 
 
-def _slip_ms(folder: Path) -> float | None:
+def _judged(folder: Path) -> tuple[float | None, bool]:
     """What the generator says of itself in its summary, which it writes to stderr."""
     said = (folder / "stderr").read_text(encoding="utf-8", errors="replace")
     found = re.search(r"send slip p99 ([\d ]+\.\d+) ms", " ".join(said.split()))
-    return float(found[1].replace(" ", "")) if found else None
+    is_invalid = "\nINVALID: " in said
+    return (float(found[1].replace(" ", "")) if found else None), is_invalid
 
 
 def _measure_memory(side: Side) -> Played:

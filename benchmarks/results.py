@@ -21,6 +21,7 @@ class Played:
         alien: share that others used of the generator's core, or of the server's if it is more.
         kib: memory that an idle connection adds, where that is measured.
         slip_ms: p99 from when a message was due to when it was written, if the generator says so.
+        is_invalid: the generator says that it was too slow itself.
     """
 
     problem: str | None = None
@@ -31,6 +32,7 @@ class Played:
     alien: float = 0.0
     kib: float = 0.0
     slip_ms: float | None = None
+    is_invalid: bool = False
 
 
 @dataclass(slots=True)

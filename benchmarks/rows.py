@@ -44,7 +44,7 @@ class Side:
         ready_s: how long it may take until all connections are there.
         slack_ratio: the share of its messages that may be missing from its own count.
         share_of: the side whose rate in the same round decides its own pace.
-        share: of that rate.
+        shares: of that rate, from the greatest on: that at which the generator is not INVALID.
     """
 
     generator: Generator
@@ -52,7 +52,7 @@ class Side:
     ready_s: float = 60.0
     slack_ratio: float = 0.0
     share_of: str | None = None
-    share: float = 1.0
+    shares: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,8 @@ MEMBER, WEBSOCKET = "wpsload", "websocket-client"
 AT_200, AT_10000 = "itself at 200", "at 10,000"
 BARE, _BARE = "bare", ("--wps-no-ledger", "--wps-verdict", "off", "--wps-no-record")
 AT_LIMIT, AT_40, AT_60, AT_80 = "at its limit", "at 40 % of it", "at 60 % of it", "at 80 % of it"
+OPEN_LIMIT, OPEN_80 = "as fast as it is not INVALID", "at 80 % of that"
+_DOWN = (0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
 C_80, C_AS_FAST = "C client at 80 % of its limit", "C client as fast as 80 % of ours"
 _PUSHED = ("--wps-run-id", "0")  # what the sink pushes is of that run
 
@@ -183,12 +185,14 @@ CONTESTS: Mapping[str, Contest] = {
         "open loop at a share of what the closed loop does, 200 connections, 200 B, ws",
         {
             AT_LIMIT: Side(OurUser("Paced"), _CLOSED),
-            AT_40: Side(OurUser("Paced"), _CLOSED, share_of=AT_LIMIT, share=0.4),
-            AT_60: Side(OurUser("Paced"), _CLOSED, share_of=AT_LIMIT, share=0.6),
-            AT_80: Side(OurUser("Paced"), _CLOSED, share_of=AT_LIMIT, share=0.8),
+            AT_40: Side(OurUser("Paced"), _CLOSED, share_of=AT_LIMIT, shares=(0.4,)),
+            AT_60: Side(OurUser("Paced"), _CLOSED, share_of=AT_LIMIT, shares=(0.6,)),
+            AT_80: Side(OurUser("Paced"), _CLOSED, share_of=AT_LIMIT, shares=(0.8,)),
+            OPEN_LIMIT: Side(OurUser("Paced"), _CLOSED, share_of=AT_LIMIT, shares=_DOWN),
+            OPEN_80: Side(OurUser("Paced"), _CLOSED, share_of=OPEN_LIMIT, shares=(0.8,)),
             C: Side(CClient(), _CLOSED),
-            C_80: Side(CClient(), _CLOSED, share_of=C, share=0.8),
-            C_AS_FAST: Side(CClient(), _CLOSED, share_of=AT_LIMIT, share=0.8),
+            C_80: Side(CClient(), _CLOSED, share_of=C, shares=(0.8,)),
+            C_AS_FAST: Side(CClient(), _CLOSED, share_of=AT_LIMIT, shares=(0.8,)),
         },
     ),
     "measuring": Contest(
@@ -241,6 +245,15 @@ ROWS = (
     Row("send slip p99 at 40 % of its limit", "pacing", AT_40, AT_LIMIT, "slip", 1.0, 0.5),
     Row("send slip p99 at 60 % of its limit", "pacing", AT_60, AT_LIMIT, "slip", 1.0, 0.5),
     Row("send slip p99 at 80 % of its limit", "pacing", AT_80, AT_LIMIT, "slip", 1.0, 0.5),
+    Row(
+        "send slip p99 at 80 % of an open loop's limit",
+        "pacing",
+        OPEN_80,
+        OPEN_LIMIT,
+        "slip",
+        1.0,
+        0.5,
+    ),
     Row("send slip p99, C client at 80 % of its limit", "pacing", C_80, C, "slip", None, None),
     Row("send slip p99, C client as fast", "pacing", C_AS_FAST, AT_LIMIT, "slip", None, None),
     Row("measuring everything: messages/s", "measuring", PACED, BARE, "rate", 0.9, 0.95),
