@@ -141,7 +141,8 @@ def complete_files() -> None:
     Locust writes them every second, leaves out what happened after the last time, and goes on
     writing after it has closed them. `--json` resets the statistics before that.
     """
-    for files, writer in _writing.items():
+    while _writing:  # another greenlet may come here while we wait for the writer
+        files, writer = _writing.popitem()
         writer.kill()
         for file, rows in (
             (files.requests_csv_filehandle, files.requests_csv),
@@ -154,7 +155,6 @@ def complete_files() -> None:
                 file.truncate()
             except OSError as error:
                 _log.error("cannot write %s: %s", file.name, error.strerror)
-    _writing.clear()
 
 
 def _write_files(self: stats.StatsCSVFileWriter) -> None:

@@ -43,7 +43,7 @@ from wpsload.units import ms
 
 __all__ = ["LocustStats", "merge"]
 
-_FLUSH_EVERY_S = 0.25
+_FLUSH_EVERY_S = 0.5
 _PIECE = 64  # different latencies
 _SUMMED = 4096
 _REPLAY_EVERY_S = 0.01  # more at once would hold up the engine for long enough to be measured

@@ -18,7 +18,7 @@ __all__ = ["Batch", "Meter", "Series", "Taken"]
 class Series:
     """Successes of one metric since the last `take`: two arrays of one length, of 64 bits each.
 
-    Keep the series, never its arrays: each `take` puts new ones in their place.
+    Both are the same for good; each `take` copies and empties them.
     """
 
     __slots__ = ("latencies_ns", "sizes_bytes")
@@ -95,8 +95,8 @@ class Meter:
         batches = []
         for metric, series in self._series.items():
             if series.latencies_ns:
-                batches.append(Batch(metric, series.latencies_ns, series.sizes_bytes))
-                series.latencies_ns, series.sizes_bytes = array("q"), array("q")
+                batches.append(Batch(metric, series.latencies_ns[:], series.sizes_bytes[:]))
+                del series.latencies_ns[:], series.sizes_bytes[:]
         taken = Taken(
             self.sent,
             self.sent_bytes,

@@ -318,6 +318,22 @@ def test_files_hold_what_happened_last(tmp_path: Path) -> None:
     assert (failure["Error"], failure["Occurrences"]) == ("Forbidden", "1")
 
 
+def test_files_that_begin_meanwhile_are_completed_too(tmp_path: Path) -> None:
+    """Ending the first writer lets the event loop turn, where another one is about to start."""
+    entry = entry_of(0.37)
+    environment = environment_of(entry)
+    files = [StatsCSVFileWriter(environment, [0.5], str(tmp_path / name)) for name in "ab"]
+    gevent.spawn(files[0].stats_writer)
+    gevent.idle()
+    late = gevent.spawn(files[1].stats_writer)
+    locust_precision.complete_files()
+    assert late.ready()
+    for one in files:
+        one.close_files()
+    for name in "ab":
+        assert [row["Request Count"] for row in rows(tmp_path / f"{name}_stats.csv")] == ["1", "1"]
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file, by column."""
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))

@@ -196,7 +196,7 @@ def test_other_listeners_are_noticed(environment: Environment, listener: Any) ->
     assert statistics.flush_every_s == 0.01
     environment.events.request.remove_listener(listener)
     assert not _has_other_listeners(environment.events.request)
-    assert statistics.flush_every_s == 0.25
+    assert statistics.flush_every_s == 0.5
 
 
 def test_listener_hears_every_sample_of_a_batch(environment: Environment) -> None:
@@ -275,4 +275,4 @@ def test_an_environment_is_not_kept() -> None:
     del environment
     gc.collect()
     assert gone() is None
-    assert statistics.flush_every_s == 0.25
+    assert statistics.flush_every_s == 0.5
