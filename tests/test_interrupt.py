@@ -5,9 +5,13 @@ import signal
 import sys
 from pathlib import Path
 
+import gevent
 import pytest
+from gevent.event import Event
 from locusting import Finished, running_locust
 from serving import DEADLINE_S, StandIn
+
+from wpsload.interrupt import one_ending
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no process groups to signal")
 
@@ -41,3 +45,26 @@ def test_an_interrupted_run_is_complete(
     assert f"files: {prefix}_*.csv" in said
     seconds = finished.rows("pubsub_history")
     assert sum(float(row["acked_per_s"]) for row in seconds) == stats["acks_total"]
+
+
+def test_a_second_ending_waits_for_the_first() -> None:
+    """And if that ended without ending the process, it goes on."""
+    listener = one_ending()
+    order: list[str] = []
+    is_first_in, may_end = Event(), Event()
+
+    def first() -> None:
+        listener()
+        is_first_in.set()
+        may_end.wait()
+        listener()  # it is not kept out by itself
+        order.append("first")
+
+    def second() -> None:
+        is_first_in.wait()
+        gevent.spawn(may_end.set)
+        listener()
+        order.append("second")
+
+    gevent.joinall([gevent.spawn(second), gevent.spawn(first)], timeout=DEADLINE_S)
+    assert order == ["first", "second"]

@@ -25,7 +25,9 @@ cdef uint32_t upper_half(int64_t value) noexcept:
     return bits >> 16
 
 
-def count_all(array.array values_ns, dict buckets, int64_t times, int64_t limit_ns, int64_t exact_below):
+def count_all(
+    array.array values_ns, dict buckets, int64_t times, int64_t limit_ns, int64_t exact_below
+):
     """Add each of the values, of 64 bits, `times` times to the count of its bucket.
 
     Up to `exact_below` a bucket holds one value. Returns the least, the greatest and the sum of the

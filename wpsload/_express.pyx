@@ -733,6 +733,8 @@ cdef class Express:
                 (<Lane>lane).flush()
             except BaseException:  # the others are to be written all the same
                 self._hub.handle_error(lane, *sys.exc_info())
+        if self._about_to_write and self._turn.held:  # they are of what went the long way
+            self._turn.flush()
         self._written()
         return 0
 

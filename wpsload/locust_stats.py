@@ -45,7 +45,7 @@ __all__ = ["LocustStats", "merge"]
 
 _FLUSH_EVERY_S = 0.5
 _PIECE = 64  # different latencies
-_SUMMED = 4096
+_SUMMED = 4096  # sizes at once
 _REPLAY_EVERY_S = 0.01  # more at once would hold up the engine for long enough to be measured
 
 _TO_A_USER = (StopUser, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet)

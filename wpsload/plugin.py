@@ -179,6 +179,7 @@ def _begin(environment: Environment, runner: Any, web_ui: Any, **_: Any) -> None
         _keep_going(environment, _write_seconds, csv, run, environment)
         # Registered now, it precedes the master's own, which stops the run.
         environment.events.quitting.add_listener(_break_off)
+    environment.events.quitting.add_listener(interrupt.one_ending())
 
 
 def _keep_going(environment: Environment, work: Callable[..., None], *arguments: Any) -> None:
@@ -334,7 +335,7 @@ def _end_shape(environment: Environment) -> None:
 
 def _sections(run: LoadRun) -> Iterator[tuple[str, dict[str, Any]]]:
     """What the record holds besides the samples: the books, and how the generator did."""
-    totals = run.rolled.totals()
+    totals = run.recorder.totals()  # as new as the books
     sends = totals.metrics.get(SEND_TO_GROUP)
     if run.settings.has_ledger and (sends or run.books.ledger.counts.received):
         outcomes = (

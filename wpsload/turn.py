@@ -25,16 +25,16 @@ class Turn:
         hub: gevent's, told of the mistakes of a write.
         clock_ns: that of the due times.
 
-    `due_ns` has the due times of what is about to be written. Where `is_watched`, `slips_ns` then
-    has how long after them it was.
+    `held` are the writes that wait. `due_ns` has the due times of what is about to be written, and
+    where `is_watched`, `slips_ns` then has how long after them it was.
     """
 
-    __slots__ = ("_clock_ns", "_held", "_hub", "due_ns", "is_under_way", "is_watched", "slips_ns")
+    __slots__ = ("_clock_ns", "_hub", "due_ns", "held", "is_under_way", "is_watched", "slips_ns")
 
     def __init__(self, hub: Any, clock_ns: Callable[[], int]) -> None:
         self._hub = hub
         self._clock_ns = clock_ns
-        self._held: list[Callable[[], None]] = []
+        self.held: list[Callable[[], None]] = []
         self.due_ns = array("q")
         self.slips_ns = array("q")
         self.is_under_way = self.is_watched = False
@@ -45,17 +45,18 @@ class Turn:
 
     def hold(self, write: Callable[[], None]) -> None:
         """Call `write` at the end of the turn, or once enough are held."""
-        self._held.append(write)
-        if len(self._held) >= MOST_HELD:
-            self._write()
+        self.held.append(write)
+        if len(self.held) >= MOST_HELD:
+            self.flush()
 
     def end(self) -> None:
         """Write what was held."""
         self.is_under_way = False
-        self._write()
+        self.flush()
 
-    def _write(self) -> None:
-        held, self._held = self._held, []
+    def flush(self) -> None:
+        """Write it now."""
+        held, self.held = self.held, []
         for write in held:
             try:
                 write()

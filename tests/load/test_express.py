@@ -425,6 +425,29 @@ def test_paces_write_what_is_due_when_it_is_due(offsets_us: list[list[int]]) -> 
         ends.close()
 
 
+def test_what_goes_the_long_way_slips_until_it_is_written(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although what goes the short way in the same turn is written first."""
+    slow_ns = 20_000_000
+
+    def write_slowly() -> None:
+        until_ns = clock_ns() + slow_ns
+        while clock_ns() < until_ns:
+            pass
+
+    def handle(data: bytes, read_ns: int) -> None:
+        start(ends, Loop(), [clock_ns()])
+        ends.turn.due_ns.append(clock_ns())
+        ends.turn.hold(write_slowly)
+
+    monkeypatch.setattr(ends, "handle", handle)
+    ends.turn.is_watched = True
+    ends.theirs.sendall(b"no ack")
+    turn_until(lambda: len(ends.turn.slips_ns) == 2)
+    assert max(ends.turn.slips_ns) >= slow_ns
+
+
 def test_a_pace_gives_back_what_it_cannot_write(ends: Ends) -> None:
     """What is too late, and what has to go the long way, with all that follows."""
     late, ended = Loop(), Loop()
