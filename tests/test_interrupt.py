@@ -39,7 +39,7 @@ def test_an_interrupted_run_is_complete(
     stats = stand_in.stats()
     finished = Finished(process.returncode, said, prefix)
     acks = sum(finished.counts("ACK", name)[0] for name in ("joinGroup", "sendToGroup"))
-    assert acks == stats["acks_total"]
+    assert acks == stats["acks_total"], said
     assert finished.counts("DELIVERY", "group") == (stats["deliveries"], 0)
     assert stats["closed"] == {"1000": stats["connections_total"]}
     assert f"files: {prefix}_*.csv" in said

@@ -5,7 +5,7 @@ to wait for answers needs longer, so the master first has all of them drain, and
 """
 
 from locust.env import Environment
-from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
+from locust.runners import STATE_MISSING, STATE_STOPPING, MasterRunner, WorkerRunner
 
 import logging
 from collections import defaultdict
@@ -192,6 +192,9 @@ class Master:
         self._done.add(msg.node_id)
 
     def _drain_workers(self, **_: Any) -> None:
+        # Locust says so only afterwards, and until then starts the users of a worker that quits
+        # anew on those that are left.
+        self._runner.update_state(STATE_STOPPING)
         self._draining = self._alive()
         lost = sorted(self._had_users - self._draining - self._done)
         for worker in sorted(self._draining):
