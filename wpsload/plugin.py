@@ -322,9 +322,7 @@ def _stopping(environment: Environment, **_: Any) -> None:
 def _break_off(environment: Environment, **_: Any) -> None:
     """Locust ends while a run goes on: somebody sent a signal."""
     if (recording := process.recording) is not None and recording.is_running:
-        recording.stop(
-            run_of(environment).rolled, is_interrupted=True
-        )  # no time to wait
+        recording.stop(run_of(environment).rolled, is_interrupted=True)  # no time to wait
 
 
 def _end_shape(environment: Environment) -> None:
