@@ -29,7 +29,7 @@ example-reports: $(VENV)/.dev  ## Report on it again and take pictures of that w
 	$(BIN)/python tests/screenshots.py
 
 test: lint types  ## Check style, types, documents and behaviour
-	$(BIN)/pytest tests --ignore=tests/load -m 'not alone' --numprocesses 8 --dist worksteal  # most wait
+	$(BIN)/pytest tests --ignore=tests/load -m 'not alone' --numprocesses 6 --dist worksteal  # most wait
 	$(BIN)/pytest tests/test_truth.py tests/test_compare.py -m alone  # their times are compared: nobody may take the cores
 	$(BIN)/pytest -p locust.env tests/load --numprocesses 3 --dist worksteal  # apart: Locust patches the standard library of its process
 
