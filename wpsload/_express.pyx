@@ -6,7 +6,7 @@ like most, a `Lane` does here without Python in between: read the socket, tell a
 time it, write the next message of a closed loop, mask it, send it. It tells a delivery by its looks
 as well, as `familiar` does, and a `Pace` writes the messages of an open loop when they are due.
 Whatever is not exactly that goes on to them, in order. There is one state, which is theirs: the
-lists, the dict of requests and the counters of the Python objects are read and written here, so
+arrays, the dict of requests and the counters of the Python objects are read and written here, so
 that each message may go either way. Tests have both ways do the same.
 
 Built where there is a compiler and epoll. All works without it, at up to twice the CPU a message.
@@ -307,12 +307,15 @@ cdef class Lane:
         It leaves at the end of this turn or, if none is under way, with the next `flush` of the
         wire. `owner` is told of the ack.
         """
-        if self._is_over or self._unsent:
+        if not self.may_write():
             return 0
         cdef Template template = self._template_of(publication)
         if template is None:
             return 0
         return self.write(template, publication.stream, due_ns, now_ns, owner)
+
+    cdef bint may_write(self) noexcept:
+        return not self._is_over and not self._unsent
 
     cdef int64_t write(
         self, Template template, object stream, int64_t due_ns, int64_t now_ns, object owner
@@ -581,7 +584,7 @@ cdef class Pace:
         cdef Lane lane = self._lane
         cdef int sent = 0, late = 0
         while self._due_ns <= now_ns and sent < _most_at_once:
-            if now_ns - self._due_ns > self._most_late_ns or lane._is_over or lane._unsent:
+            if now_ns - self._due_ns > self._most_late_ns or not lane.may_write():
                 self._is_over = True
                 break
             lane.write(self._template, self._stream, self._due_ns, now_ns, None)
@@ -804,14 +807,14 @@ cdef class Express:
         return 0
 
     cdef int _push(self, PyObject *pace, int64_t due_ns) except -1:
-        cdef int at = self._due_count, above
+        cdef int at = self._due_count, above, room
         cdef Due *more
         if at == self._due_room:
-            more = <Due *>realloc(self._dues, 2 * max(32, self._due_room) * sizeof(Due))
+            room = max(64, 2 * self._due_room)
+            more = <Due *>realloc(self._dues, room * sizeof(Due))
             if more == NULL:
                 raise MemoryError
-            self._dues = more
-            self._due_room = 2 * max(32, self._due_room)
+            self._dues, self._due_room = more, room
         self._due_count += 1
         while at:
             above = (at - 1) // 2
@@ -842,8 +845,8 @@ cdef class Express:
     cdef int _send_due(self) except -1:
         """Write what is due by now, of as many paces as sockets are read in a turn at most.
 
-        Then it rests for as long as that took, or a little, if nothing is left over: the more are
-        due at once, the less time each of them takes, and what is saved makes up for hold-ups.
+        If nothing is left over it then rests for as long as that took, but not for long: the more
+        are due at once, the less time each takes, and what is saved makes up for hold-ups.
         """
         cdef PyObject *due[MOST_READY]
         cdef int i, count = 0
